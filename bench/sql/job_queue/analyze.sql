@@ -1,0 +1,1 @@
+ANALYZE job_queue.job;

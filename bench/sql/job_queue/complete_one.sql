@@ -1,0 +1,1 @@
+SELECT job_queue.complete(:job_id, :lease_token);

@@ -1,0 +1,1 @@
+SELECT job_queue.enqueue('bench', :payload);

@@ -1,0 +1,1 @@
+SELECT job_queue.heartbeat(:id, :token);

@@ -1,0 +1,1 @@
+UPDATE job SET state = 'done' WHERE id = ANY (:ids) AND token = :token;

@@ -1,0 +1,1 @@
+INSERT INTO job (queue, payload) VALUES ('bench', :payload);

@@ -1,0 +1,3 @@
+\if :id = 0
+SELECT id, token FROM held WHERE client = :client_id \gset
+\endif

@@ -1,0 +1,505 @@
+/*-------------------------------------------------------------------------
+ *
+ * reap.c
+ *		What the maintenance worker does for jobs.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "args.h"
+#include "bgw.h"
+#include "catalog.h"
+#include "clock.h"
+#include "compat.h"
+#include "database.h"
+#include "due.h"
+#include "fault.h"
+#include "lease.h"
+#include "owner.h"
+#include "queue.h"
+#include "ready.h"
+#include "reap.h"
+#include "shmem.h"
+#include "xact.h"
+
+/* Jobs recovered in one transaction. */
+#define REAP_BATCH 500
+
+/* Reports written in one transaction. */
+#define FLUSH_BATCH 200
+
+#define FLUSH_INTERVAL_US USECS_PER_SEC
+#define RETRY_US (USECS_PER_SEC / 2)
+#define HOUSEKEEPING_INTERVAL_US (60 * USECS_PER_SEC)
+
+/*
+ * Due jobs.
+ */
+
+/* Push the due job under a scan to its queue's index. */
+static void
+push_due(Relation job, TupleTableSlot *slot)
+{
+	bool isnull;
+	JqQueue queue;
+	JqReadyEntry entry = {
+		.job_id = DatumGetInt64(slot_getattr(slot, Anum_job_id, &isnull)),
+		.tid = slot->tts_tid,
+		.priority =
+			DatumGetInt16(slot_getattr(slot, Anum_job_priority, &isnull)),
+	};
+	int32 queue_id =
+		DatumGetInt32(slot_getattr(slot, Anum_job_queue_id, &isnull));
+
+	if (jq_queue_find_by_id(queue_id, &queue))
+		jq_ready_push(&queue.ready, jq_relation_file(job), &entry, 1);
+}
+
+/*
+ * Push what is due after one time and up to another.  Returns when the first
+ * job after that is due.
+ */
+static TimestampTz
+push_due_between(Relation job, TimestampTz after, TimestampTz upto)
+{
+	Relation index =
+		index_open(jq_catalog_oid(JQ_JOB_DUE_IDX), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(job, NULL);
+	IndexScanDesc scan = jq_index_beginscan(job, index, snapshot, 1);
+	TimestampTz next = DT_NOEND;
+	ScanKeyData key;
+
+	ScanKeyInit(&key,
+				1,
+				BTGreaterStrategyNumber,
+				F_TIMESTAMPTZ_GT,
+				TimestampTzGetDatum(after));
+	index_rescan(scan, &key, 1, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		TimestampTz run_at = DatumGetTimestampTz(
+			slot_getattr(slot, Anum_job_run_at, &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetChar(slot_getattr(slot, Anum_job_state, &isnull)) !=
+			JQ_STATE_WAITING)
+			continue;
+		if (run_at > upto)
+		{
+			next = run_at;
+			break;
+		}
+		push_due(job, slot);
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	index_close(index, AccessShareLock);
+	return next;
+}
+
+TimestampTz
+jq_due_run(void)
+{
+	int database = jq_database_index();
+	TimestampTz horizon = jq_now();
+	TimestampTz done;
+	TimestampTz next;
+	Relation job;
+
+	if (jq_due_next(database) > horizon)
+		return jq_due_next(database);
+
+	jq_bgw_begin("making due jobs ready");
+	/* The horizon before the snapshot: see due.h. */
+	done = jq_due_advance(database, &horizon);
+	JQ_FAULT("due-before-scan");
+	job = table_open(jq_catalog_oid(JQ_JOB), AccessShareLock);
+	next = push_due_between(job, done, horizon);
+	table_close(job, AccessShareLock);
+	jq_due_finish(database, horizon, next);
+	jq_bgw_commit();
+
+	return jq_due_next(database);
+}
+
+/*
+ * Leases.
+ */
+
+/*
+ * The end of a lease without an entry: as the row has it, or, after a
+ * restart, as if it had been taken when the server started.
+ */
+static TimestampTz
+end_without_entry(TimestampTz row_end, TimestampTz started_at)
+{
+	TimestampTz epoch = jq_clock_epoch();
+
+	if (TIMESTAMP_NOT_FINITE(epoch) || TIMESTAMP_NOT_FINITE(row_end) ||
+		TIMESTAMP_NOT_FINITE(started_at))
+		return row_end;
+	return Max(row_end, epoch + (row_end - started_at));
+}
+
+/* The timeout of a job's attempts in microseconds; 0: none. */
+static int64
+job_timeout_us(TupleTableSlot *slot, int32 queue_id)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, Anum_job_job_timeout, &isnull);
+	JqQueue queue;
+
+	if (!isnull)
+		return jq_interval_us(DatumGetIntervalP(value));
+	return jq_queue_find_by_id(queue_id, &queue) ? queue.job_timeout_us : 0;
+}
+
+/* The lease of the running row under a scan. */
+static JqLease
+lease_in_slot(TupleTableSlot *slot)
+{
+	bool isnull;
+	TimestampTz started_at = DatumGetTimestampTz(
+		slot_getattr(slot, Anum_job_started_at, &isnull));
+	TimestampTz row_end = DatumGetTimestampTz(
+		slot_getattr(slot, Anum_job_lease_expires_at, &isnull));
+	int64 timeout_us;
+	JqLease lease = {
+		.job_id = DatumGetInt64(slot_getattr(slot, Anum_job_id, &isnull)),
+		.token =
+			DatumGetInt64(slot_getattr(slot, Anum_job_lease_token, &isnull)),
+		.database = MyDatabaseId,
+		.queue_id =
+			DatumGetInt32(slot_getattr(slot, Anum_job_queue_id, &isnull)),
+		.tid = slot->tts_tid,
+		.cancel_requested = DatumGetBool(
+			slot_getattr(slot, Anum_job_cancel_requested, &isnull)),
+		.lease_us = row_end - started_at,
+		.expires_at = end_without_entry(row_end, started_at),
+	};
+
+	timeout_us = job_timeout_us(slot, lease.queue_id);
+	lease.deadline = timeout_us > 0 ? started_at + timeout_us : DT_NOEND;
+	lease.expires_at = Min(lease.expires_at, lease.deadline);
+	return lease;
+}
+
+/*
+ * Enter the leases of all running rows that have no entry.  Returns whether
+ * one has ended for which there was no room.
+ */
+static bool
+list_leases(int database)
+{
+	Relation job = table_open(jq_catalog_oid(JQ_JOB), AccessShareLock);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(job, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(job, NULL);
+	bool ended = false;
+
+	(void) jq_due_unlisted_take(database);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		JqLease lease;
+
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetChar(slot_getattr(slot, Anum_job_state, &isnull)) !=
+			JQ_STATE_RUNNING)
+			continue;
+		lease = lease_in_slot(slot);
+		if (jq_lease_adopt(&lease))
+			continue;
+		if (lease.expires_at <= jq_now())
+			ended = true;
+		else
+			jq_due_unlisted_lease(database, lease.expires_at);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(job, AccessShareLock);
+	return ended;
+}
+
+/* Run a statement that returns one row of bigint. */
+static void
+query_counts(JqStatement *statement, int ncounts, int64 *counts)
+{
+	SPI_connect();
+	if (jq_owner_run(statement, NULL, NULL, 0) != 1)
+		elog(ERROR, "no result of: %s", statement->sql);
+	for (int i = 0; i < ncounts; i++)
+	{
+		bool isnull;
+
+		counts[i] = DatumGetInt64(SPI_getbinval(
+			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1, &isnull));
+	}
+	SPI_finish();
+}
+
+/* Look at rows whose lease is not in shared memory. */
+static void
+recover_unlisted(int database)
+{
+	static JqStatement recover = {
+		.sql = "SELECT job_queue._recover_unknown()::pg_catalog.int8",
+		.expected = SPI_OK_SELECT,
+	};
+	int64 recovered;
+
+	jq_bgw_begin("looking for running jobs");
+	if (list_leases(database))
+	{
+		CommandCounterIncrement();
+		query_counts(&recover, 1, &recovered);
+	}
+	jq_bgw_commit();
+}
+
+/* Recover some jobs.  Returns whether there may be more; *left: not done. */
+static bool
+recover_batch(int64 *left)
+{
+	static JqStatement recover = {
+		.sql = "SELECT pg_catalog.count(*),"
+			   "       pg_catalog.count(r.new_status)"
+			   "  FROM (SELECT job_queue._recover("
+			   "                 e.job_id, e.lease_token, NULL) AS new_status"
+			   "          FROM job_queue._expired_leases(500) e) r",
+		.expected = SPI_OK_SELECT,
+	};
+	int64 counts[2];
+
+	jq_bgw_begin("recovering stalled jobs");
+	JQ_FAULT("reap-before");
+	query_counts(&recover, 2, counts);
+	JQ_FAULT("reap-after");
+	jq_bgw_commit();
+
+	*left = counts[0] - counts[1];
+	return counts[0] == REAP_BATCH && counts[1] > 0;
+}
+
+TimestampTz
+jq_reap_run(void)
+{
+	int database = jq_database_index();
+	TimestampTz now = jq_now();
+	TimestampTz next = DT_NOEND;
+	int64 left = 0;
+
+	if (jq_due_unlisted_next(database) <= now)
+		recover_unlisted(database);
+
+	if (jq_lease_next_end(&next) && next <= now)
+	{
+		while (recover_batch(&left))
+			CHECK_FOR_INTERRUPTS();
+		next = DT_NOEND;
+		(void) jq_lease_next_end(&next);
+	}
+
+	next = Min(next, jq_due_unlisted_next(database));
+	return left > 0 ? Max(next, now + RETRY_US) : next;
+}
+
+PG_FUNCTION_INFO_V1(job_queue_expired_leases);
+
+/*
+ * job_queue._expired_leases(max_leases int)
+ *		returns setof (job_id bigint, lease_token bigint)
+ *
+ * From now on the workers of these leases are refused, until the transaction
+ * ends: a lease that it has not ended is then as it was.
+ */
+Datum
+job_queue_expired_leases(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int max = PG_GETARG_INT32(0);
+	JqLeaseId *ended;
+	int n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!jq_shmem_available() || max <= 0)
+		return (Datum) 0;
+
+	max = Min(max, jq_max_leases);
+	ended = palloc(sizeof(JqLeaseId) * max);
+	jq_xact_reserve(max);
+	n = jq_lease_collect_ended(jq_now(), ended, max);
+	for (int i = 0; i < n; i++)
+		jq_xact_owe_spare(ended[i].job_id, ended[i].token);
+	for (int i = 0; i < n; i++)
+	{
+		Datum values[2] = {Int64GetDatum(ended[i].job_id),
+						   Int64GetDatum(ended[i].token)};
+		bool nulls[2] = {false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(job_queue_effective_lease_end);
+
+/*
+ * job_queue._effective_lease_end(job_id bigint, lease_token bigint,
+ *								  row_end timestamptz, started_at timestamptz)
+ *		returns timestamptz
+ *
+ * Null if the arguments are.
+ */
+Datum
+job_queue_effective_lease_end(PG_FUNCTION_ARGS)
+{
+	JqLease lease;
+
+	for (int i = 0; i < 4; i++)
+		if (PG_ARGISNULL(i))
+			PG_RETURN_NULL();
+	if (jq_shmem_available() &&
+		jq_lease_get(PG_GETARG_INT64(0), PG_GETARG_INT64(1), &lease))
+		PG_RETURN_TIMESTAMPTZ(lease.expires_at);
+	PG_RETURN_TIMESTAMPTZ(
+		end_without_entry(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3)));
+}
+
+/*
+ * Progress.
+ */
+
+/* Write one report, unless the row is locked or is not this lease's. */
+static bool
+write_report(const JqLease *lease)
+{
+	static JqStatement write = {
+		.sql = "UPDATE job_queue.job SET"
+			   "       progress = coalesce($3, progress),"
+			   "       bytes_done = coalesce($4, bytes_done),"
+			   "       bytes_total = coalesce($5, bytes_total),"
+			   "       stage = coalesce($6, stage),"
+			   "       message = coalesce($7, message)"
+			   " WHERE id OPERATOR(pg_catalog.=) ("
+			   "       SELECT id FROM job_queue.job"
+			   "        WHERE id OPERATOR(pg_catalog.=) $1"
+			   "          AND lease_token OPERATOR(pg_catalog.=) $2"
+			   "          FOR NO KEY UPDATE SKIP LOCKED)",
+		.expected = SPI_OK_UPDATE,
+		.nargs = 7,
+		.types = {INT8OID,
+				  INT8OID,
+				  FLOAT8OID,
+				  INT8OID,
+				  INT8OID,
+				  TEXTOID,
+				  TEXTOID},
+	};
+	const JqProgress *progress = &lease->progress;
+	Datum values[7] = {Int64GetDatum(lease->job_id),
+					   Int64GetDatum(lease->token),
+					   Float8GetDatum(progress->percent),
+					   Int64GetDatum(progress->bytes_done),
+					   Int64GetDatum(progress->bytes_total),
+					   CStringGetTextDatum(progress->stage),
+					   CStringGetTextDatum(progress->message)};
+	char nulls[8] = {' ',
+					 ' ',
+					 progress->has_percent ? ' ' : 'n',
+					 progress->has_bytes_done ? ' ' : 'n',
+					 progress->has_bytes_total ? ' ' : 'n',
+					 progress->has_stage ? ' ' : 'n',
+					 progress->has_message ? ' ' : 'n',
+					 '\0'};
+
+	return jq_owner_run(&write, values, nulls, 0) == 1;
+}
+
+/* Write some reports.  Returns how many. */
+static int
+flush_batch(JqLease *dirty)
+{
+	int n = jq_lease_collect_dirty(dirty, FLUSH_BATCH);
+
+	if (n == 0)
+		return 0;
+	jq_bgw_begin("saving progress");
+	SPI_connect();
+	for (int i = 0; i < n; i++)
+		if (!write_report(&dirty[i]))
+			jq_lease_mark_dirty(dirty[i].job_id, dirty[i].token);
+	SPI_finish();
+	jq_bgw_commit();
+	return n;
+}
+
+TimestampTz
+jq_flush_run(void)
+{
+	static TimestampTz last = DT_NOBEGIN;
+	TimestampTz now = jq_now();
+	JqLease *dirty;
+
+	if (!jq_lease_any_dirty())
+		return DT_NOEND;
+	if (last <= now && now < last + FLUSH_INTERVAL_US)
+		return last + FLUSH_INTERVAL_US;
+
+	dirty = palloc(sizeof(JqLease) * FLUSH_BATCH);
+	while (flush_batch(dirty) == FLUSH_BATCH)
+		CHECK_FOR_INTERRUPTS();
+	pfree(dirty);
+	last = now;
+	return jq_lease_any_dirty() ? now + FLUSH_INTERVAL_US : DT_NOEND;
+}
+
+/*
+ * Housekeeping.
+ */
+
+static void
+run_step(JqStatement *step)
+{
+	jq_bgw_begin(step->sql);
+	SPI_connect();
+	(void) jq_owner_run(step, NULL, NULL, 0);
+	SPI_finish();
+	jq_bgw_commit();
+}
+
+TimestampTz
+jq_housekeeping_run(void)
+{
+	static JqStatement steps[] = {
+		{.sql = "SELECT job_queue._maintenance_step("
+				"'ensure_history_partitions')",
+		 .expected = SPI_OK_SELECT},
+		{.sql = "SELECT job_queue._maintenance_step('cleanup')",
+		 .expected = SPI_OK_SELECT},
+		{.sql = "SELECT job_queue._maintenance_step('drop_empty_partitions')",
+		 .expected = SPI_OK_SELECT},
+	};
+
+	for (int i = 0; i < (int) lengthof(steps); i++)
+		run_step(&steps[i]);
+	return jq_now() + HOUSEKEEPING_INTERVAL_US;
+}
