@@ -9,7 +9,7 @@
  */
 CREATE VIEW job_queue._unfinished WITH (security_barrier = true) AS
 SELECT j.id AS job_id,
-	q.name AS queue,
+	q.name COLLATE "default" AS queue,
 	j.job_type,
 	CASE
 		WHEN j.state = 'r' THEN 'running'
@@ -59,7 +59,7 @@ COMMENT ON VIEW job_queue._unfinished IS
 
 CREATE VIEW job_queue._finished WITH (security_barrier = true) AS
 SELECT h.id AS job_id,
-	q.name AS queue,
+	q.name COLLATE "default" AS queue,
 	h.job_type,
 	CASE h.status WHEN 'c' THEN 'completed' WHEN 'f' THEN 'failed' ELSE 'cancelled' END AS status,
 	h.priority::int AS priority,
@@ -158,7 +158,7 @@ COMMENT ON COLUMN job_queue.stages.position IS 'Order of completion within the j
 COMMENT ON COLUMN job_queue.stages.attempt IS 'The attempt that completed it.';
 
 CREATE VIEW job_queue.queues WITH (security_barrier = true) AS
-SELECT q.name, q.paused,
+SELECT q.name COLLATE "default" AS name, q.paused,
 	coalesce(d.ready, 0) AS ready, coalesce(d.scheduled, 0) AS scheduled, coalesce(d.running, 0) AS running,
 	(SELECT job_queue.clock()) - d.oldest_ready AS oldest_ready_age,
 	q.max_attempts, q.lease, q.backoff_base, q.backoff_factor, q.backoff_max, q.backoff_jitter,

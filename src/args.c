@@ -63,8 +63,8 @@ jq_arg_text(FunctionCallInfo fcinfo, int n)
 }
 
 int
-jq_arg_int(
-	FunctionCallInfo fcinfo, int n, const char *name, int lo, int hi, int if_null)
+jq_arg_int(FunctionCallInfo fcinfo, int n, const char *name, int lo, int hi,
+		   int if_null)
 {
 	int value;
 
@@ -94,8 +94,8 @@ interval_is_sane(const Interval *interval)
 }
 
 int64
-jq_arg_interval(
-	FunctionCallInfo fcinfo, int n, const char *name, int64 lo_us, int64 if_null)
+jq_arg_interval(FunctionCallInfo fcinfo, int n, const char *name, int64 lo_us,
+				int64 if_null)
 {
 	Interval *interval;
 	int64 us = -1;
@@ -113,18 +113,14 @@ jq_arg_interval(
 			errmsg("argument \"%s\" must be %s and at most 1000 years, not %s",
 				   name,
 				   lo_us > 0 ? "positive" : "at least zero",
-				   DatumGetCString(
-					   DirectFunctionCall1(interval_out,
-										   IntervalPGetDatum(interval)))));
+				   DatumGetCString(DirectFunctionCall1(
+					   interval_out, IntervalPGetDatum(interval)))));
 	return us;
 }
 
 /* Take a one-dimensional array apart. */
 static int
-array_elements(FunctionCallInfo fcinfo,
-			   int n,
-			   const char *name,
-			   Datum **values,
+array_elements(FunctionCallInfo fcinfo, int n, const char *name, Datum **values,
 			   bool **nulls)
 {
 	ArrayType *array;
@@ -133,9 +129,10 @@ array_elements(FunctionCallInfo fcinfo,
 	jq_arg_require(fcinfo, n, name);
 	array = PG_GETARG_ARRAYTYPE_P(n);
 	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				errmsg("argument \"%s\" must be a one-dimensional array", name));
+		ereport(
+			ERROR,
+			errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+			errmsg("argument \"%s\" must be a one-dimensional array", name));
 	length = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
 	if (length > JQ_MAX_ARRAY_LENGTH)
 		ereport(ERROR,
@@ -156,14 +153,8 @@ array_elements(FunctionCallInfo fcinfo,
 						  nulls,
 						  &length);
 	else
-		deconstruct_array(array,
-						  JSONBOID,
-						  -1,
-						  false,
-						  TYPALIGN_INT,
-						  values,
-						  nulls,
-						  &length);
+		deconstruct_array(
+			array, JSONBOID, -1, false, TYPALIGN_INT, values, nulls, &length);
 	return length;
 }
 
@@ -180,9 +171,7 @@ forbid_nulls(const bool *nulls, int length, const char *name)
 }
 
 int
-jq_arg_int64_array(FunctionCallInfo fcinfo,
-				   int n,
-				   const char *name,
+jq_arg_int64_array(FunctionCallInfo fcinfo, int n, const char *name,
 				   int64 **values)
 {
 	Datum *elements;
@@ -197,11 +186,8 @@ jq_arg_int64_array(FunctionCallInfo fcinfo,
 }
 
 int
-jq_arg_jsonb_array(FunctionCallInfo fcinfo,
-				   int n,
-				   const char *name,
-				   Datum **values,
-				   bool **nulls)
+jq_arg_jsonb_array(FunctionCallInfo fcinfo, int n, const char *name,
+				   Datum **values, bool **nulls)
 {
 	bool *are_null;
 	int length = array_elements(fcinfo, n, name, values, &are_null);
@@ -217,13 +203,14 @@ void
 jq_args_same_length(int a, const char *a_name, int b, const char *b_name)
 {
 	if (a != b)
-		ereport(ERROR,
-				errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				errmsg("arguments \"%s\" and \"%s\" differ in length: %d and %d",
-					   a_name,
-					   b_name,
-					   a,
-					   b));
+		ereport(
+			ERROR,
+			errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+			errmsg("arguments \"%s\" and \"%s\" differ in length: %d and %d",
+				   a_name,
+				   b_name,
+				   a,
+				   b));
 }
 
 void
@@ -232,12 +219,13 @@ jq_args_check_size(Datum jsonb, const char *name)
 	Size size = toast_raw_datum_size(jsonb) - VARHDRSZ;
 
 	if (size > (Size) jq_max_payload_bytes)
-		ereport(ERROR,
-				errcode(JQ_ERRCODE_PAYLOAD_TOO_LARGE),
-				errmsg("%s of %zu bytes is larger than %d bytes",
-					   name,
-					   size,
-					   jq_max_payload_bytes),
-				errhint("Store large documents elsewhere and enqueue a "
-						"reference, or raise \"job_queue.max_payload_bytes\"."));
+		ereport(
+			ERROR,
+			errcode(JQ_ERRCODE_PAYLOAD_TOO_LARGE),
+			errmsg("%s of %zu bytes is larger than %d bytes",
+				   name,
+				   size,
+				   jq_max_payload_bytes),
+			errhint("Store large documents elsewhere and enqueue a "
+					"reference, or raise \"job_queue.max_payload_bytes\"."));
 }

@@ -25,46 +25,30 @@ extern int64 jq_interval_us(const Interval *interval);
 extern void jq_arg_require(FunctionCallInfo fcinfo, int n, const char *name);
 
 /* A name of 1 to 255 bytes; null if it may be null and is. */
-extern text *jq_arg_name(FunctionCallInfo fcinfo,
-						 int n,
-						 const char *name,
+extern text *jq_arg_name(FunctionCallInfo fcinfo, int n, const char *name,
 						 bool may_be_null);
 
 /* Text of any length; null stays null. */
 extern text *jq_arg_text(FunctionCallInfo fcinfo, int n);
 
 /* An integer in lo .. hi; if_null when null. */
-extern int jq_arg_int(FunctionCallInfo fcinfo,
-					  int n,
-					  const char *name,
-					  int lo,
-					  int hi,
-					  int if_null);
+extern int jq_arg_int(FunctionCallInfo fcinfo, int n, const char *name, int lo,
+					  int hi, int if_null);
 
 /* An interval of at least lo_us microseconds and at most 1000 years. */
-extern int64 jq_arg_interval(FunctionCallInfo fcinfo,
-							 int n,
-							 const char *name,
-							 int64 lo_us,
-							 int64 if_null);
+extern int64 jq_arg_interval(FunctionCallInfo fcinfo, int n, const char *name,
+							 int64 lo_us, int64 if_null);
 
 /* A one-dimensional array of bigint without nulls.  Returns its length. */
-extern int jq_arg_int64_array(FunctionCallInfo fcinfo,
-							  int n,
-							  const char *name,
+extern int jq_arg_int64_array(FunctionCallInfo fcinfo, int n, const char *name,
 							  int64 **values);
 
 /* A one-dimensional array of jsonb; nulls may be NULL to forbid nulls. */
-extern int jq_arg_jsonb_array(FunctionCallInfo fcinfo,
-							  int n,
-							  const char *name,
-							  Datum **values,
-							  bool **nulls);
+extern int jq_arg_jsonb_array(FunctionCallInfo fcinfo, int n, const char *name,
+							  Datum **values, bool **nulls);
 
 /* Error if two arrays differ in length. */
-extern void jq_args_same_length(int a,
-								const char *a_name,
-								int b,
+extern void jq_args_same_length(int a, const char *a_name, int b,
 								const char *b_name);
 
 /* Error JQ007 if a jsonb value is larger than job_queue.max_payload_bytes. */

@@ -170,7 +170,7 @@ build_list(int i, Relation table)
 
 	caller_context = MemoryContextSwitchTo(list_contexts[i]);
 	*list = (JqIndexList){0};
-	foreach (cell, indexes)
+	foreach(cell, indexes)
 		add_index(list, lfirst_oid(cell));
 	MemoryContextSwitchTo(caller_context);
 

@@ -18,12 +18,12 @@
 
 typedef struct JqChunkPool
 {
-	slock_t mutex;	/* protects the fields below */
-	int32 free;		/* first of the free chunks */
-	int nfree;		/* how many are free */
-	int nreserved;	/* how many of them the open quotas of all owners need */
-	int nchunks;	/* fixed at server start */
-	int quota;		/* fixed at server start */
+	slock_t mutex; /* protects the fields below */
+	int32 free;	   /* first of the free chunks */
+	int nfree;	   /* how many are free */
+	int nreserved; /* how many of them the open quotas of all owners need */
+	int nchunks;   /* fixed at server start */
+	int quota;	   /* fixed at server start */
 } JqChunkPool;
 
 static JqChunkPool *pool = NULL;
@@ -33,7 +33,7 @@ static JqChunk *chunks = NULL;
 static int
 number_of_chunks(void)
 {
-	int wanted = jq_ready_memory_kb / (sizeof(JqChunk) / 1024);
+	int wanted = jq_ready_memory_kb / (int) (sizeof(JqChunk) / 1024);
 
 	return Max(wanted, jq_max_queues);
 }
@@ -50,8 +50,8 @@ jq_chunk_shmem_init(bool found)
 {
 	bool mine;
 
-	pool = ShmemInitStruct(
-		"job_queue ready chunks", jq_chunk_shmem_size(), &mine);
+	pool =
+		ShmemInitStruct("job_queue ready chunks", jq_chunk_shmem_size(), &mine);
 	chunks = (JqChunk *) ((char *) pool + MAXALIGN(sizeof(JqChunkPool)));
 	if (found)
 		return;

@@ -134,7 +134,7 @@ emit(ClaimState *state, const JqRow *row)
 {
 	Datum values[NUM_CLAIMED_COLUMNS];
 	bool nulls[NUM_CLAIMED_COLUMNS] = {false};
-	ResumePoint point;
+	ResumePoint point = {{0}, {true, true, true}};
 	int i = 0;
 
 #define EMIT(column)                         \
@@ -155,7 +155,6 @@ emit(ClaimState *state, const JqRow *row)
 	EMIT(session_id);
 	EMIT(user_id);
 	EMIT(pipeline);
-	memset(point.nulls, true, sizeof(point.nulls));
 	if (!JQ_ROW_IS_NULL(row, stage))
 		find_resume_point(row, &point);
 	for (int p = 0; p < 3; p++, i++)
@@ -166,7 +165,8 @@ emit(ClaimState *state, const JqRow *row)
 	EMIT(job_timeout);
 	if (nulls[i - 1] && state->args->queue.job_timeout_us > 0)
 	{
-		values[i - 1] = microseconds_interval(state->args->queue.job_timeout_us);
+		values[i - 1] =
+			microseconds_interval(state->args->queue.job_timeout_us);
 		nulls[i - 1] = false;
 	}
 #undef EMIT
@@ -182,7 +182,8 @@ deadline(const ClaimState *state, const JqRow *row)
 	int64 timeout_us = state->args->queue.job_timeout_us;
 
 	if (!JQ_ROW_IS_NULL(row, job_timeout))
-		timeout_us = jq_interval_us(DatumGetIntervalP(JQ_ROW(row, job_timeout)));
+		timeout_us =
+			jq_interval_us(DatumGetIntervalP(JQ_ROW(row, job_timeout)));
 	return timeout_us > 0 ? state->now + timeout_us : DT_NOEND;
 }
 
@@ -217,8 +218,7 @@ make_running(const ClaimState *state, JqRow *row, JqLease *lease)
 	JQ_ROW_SET(row, attempt, Int32GetDatum(Min(attempt, max_attempts)));
 	JQ_ROW_SET(row, lease_token, Int64GetDatum(lease->token));
 	JQ_ROW_SET(row, started_at, TimestampTzGetDatum(state->now));
-	JQ_ROW_SET(
-		row, lease_expires_at, TimestampTzGetDatum(lease->expires_at));
+	JQ_ROW_SET(row, lease_expires_at, TimestampTzGetDatum(lease->expires_at));
 	if (state->args->worker != NULL)
 		JQ_ROW_SET(row, worker, PointerGetDatum(state->args->worker));
 }
@@ -263,6 +263,8 @@ claim_one(ClaimState *state, const JqReadyEntry *entry)
 		result = jq_store_update(&state->table, &row, false);
 		if (result == TM_Ok)
 			break;
+		if (result == TM_SelfModified)
+			return false; /* this very command has dealt with it */
 
 		/*
 		 * Who changes the row owes its next hint.  Who only locks it does
@@ -332,7 +334,8 @@ claim_all(ClaimState *state)
 					return;
 				break;
 			case JQ_POP_REFILL:
-				jq_refill(&state->args->queue.ready, &state->table, state->file);
+				jq_refill(
+					&state->args->queue.ready, &state->table, state->file);
 				break;
 			case JQ_POP_SCANNING:
 				if (state->claimed > 0)

@@ -25,7 +25,8 @@ typedef struct JqClaimArgs
  * Read the arguments: queue, and from argument number "rest" on max_jobs,
  * worker, lease.
  */
-extern void jq_claim_read_args(FunctionCallInfo fcinfo, int rest, JqClaimArgs *args);
+extern void jq_claim_read_args(FunctionCallInfo fcinfo, int rest,
+							   JqClaimArgs *args);
 
 /* Claim, and return the set of claimed_job as the function's result. */
 extern void jq_claim_into_result(FunctionCallInfo fcinfo, JqClaimArgs *args);

@@ -54,12 +54,8 @@ typedef Oid RelFileNumber;
 
 /* 16: heap_update says which indexes need the new version */
 static inline TM_Result
-jq_heap_update(Relation rel,
-			   ItemPointer tid,
-			   HeapTuple newtup,
-			   CommandId cid,
-			   bool wait,
-			   TM_FailureData *failure)
+jq_heap_update(Relation rel, ItemPointer tid, HeapTuple newtup, CommandId cid,
+			   bool wait, TM_FailureData *failure)
 {
 	LockTupleMode lockmode;
 #if PG_VERSION_NUM >= 160000
@@ -82,13 +78,15 @@ jq_heap_update(Relation rel,
 
 /* 16: indexes that only summarize can be entered alone */
 static inline void
-jq_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot, EState *estate)
+jq_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot,
+					   EState *estate)
 {
 #if PG_VERSION_NUM >= 160000
-	list_free(
-		ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false));
+	list_free(ExecInsertIndexTuples(
+		info, slot, estate, false, false, NULL, NIL, false));
 #else
-	list_free(ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL));
+	list_free(
+		ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL));
 #endif
 }
 

@@ -18,11 +18,11 @@
 /* One per database, at its index. */
 typedef struct JqDue
 {
-	slock_t mutex;			/* protects the fields below */
-	TimestampTz horizon;	/* due jobs up to this are moved, or about to be */
-	TimestampTz done;		/* due jobs up to this were moved */
-	TimestampTz next;		/* first scheduled job behind the horizon */
-	TimestampTz unlisted;	/* first end of a lease without an entry */
+	slock_t mutex;		  /* protects the fields below */
+	TimestampTz horizon;  /* due jobs up to this are moved, or about to be */
+	TimestampTz done;	  /* due jobs up to this were moved */
+	TimestampTz next;	  /* first scheduled job behind the horizon */
+	TimestampTz unlisted; /* first end of a lease without an entry */
 } JqDue;
 
 static JqDue *dues = NULL;

@@ -39,8 +39,8 @@ extern bool jq_due_arrive(int database_index, TimestampTz run_at);
  * worker that dies before leaves the work to the next.
  */
 extern TimestampTz jq_due_advance(int database_index, TimestampTz *horizon);
-extern void
-jq_due_finish(int database_index, TimestampTz horizon, TimestampTz next);
+extern void jq_due_finish(int database_index, TimestampTz horizon,
+						  TimestampTz next);
 
 /* When is the first scheduled job due? */
 extern TimestampTz jq_due_next(int database_index);

@@ -60,15 +60,31 @@ typedef struct ArgNumbers
 	int unique_key, on_duplicate; /* -1: the function has none */
 } ArgNumbers;
 
-static const ArgNumbers one_args = {
-	.job_type = 2, .priority = 3, .delay = 4, .run_at = 5, .max_attempts = 6,
-	.unique_key = 7, .on_duplicate = 8, .session_id = 9, .pipeline = 10,
-	.job_timeout = 11, .user_id = 12, .metadata = 13};
+static const ArgNumbers one_args = {.job_type = 2,
+									.priority = 3,
+									.delay = 4,
+									.run_at = 5,
+									.max_attempts = 6,
+									.unique_key = 7,
+									.on_duplicate = 8,
+									.session_id = 9,
+									.pipeline = 10,
+									.job_timeout = 11,
+									.user_id = 12,
+									.metadata = 13};
 
-static const ArgNumbers many_args = {
-	.job_type = 2, .priority = 3, .delay = 4, .run_at = 5, .max_attempts = 6,
-	.unique_key = -1, .on_duplicate = -1, .session_id = 7, .pipeline = 8,
-	.job_timeout = 9, .user_id = 10, .metadata = 11};
+static const ArgNumbers many_args = {.job_type = 2,
+									 .priority = 3,
+									 .delay = 4,
+									 .run_at = 5,
+									 .max_attempts = 6,
+									 .unique_key = -1,
+									 .on_duplicate = -1,
+									 .session_id = 7,
+									 .pipeline = 8,
+									 .job_timeout = 9,
+									 .user_id = 10,
+									 .metadata = 11};
 
 /*
  * Arguments.
@@ -158,11 +174,11 @@ check_pipeline(text *pipeline)
 	};
 
 	if (pipeline != NULL && !exists(&find, PointerGetDatum(pipeline)))
-		ereport(ERROR,
-				errcode(JQ_ERRCODE_NO_SESSION),
-				errmsg("pipeline \"%s\" does not exist",
-					   text_to_cstring(pipeline)),
-				errhint("Define it with job_queue.define_pipeline()."));
+		ereport(
+			ERROR,
+			errcode(JQ_ERRCODE_NO_SESSION),
+			errmsg("pipeline \"%s\" does not exist", text_to_cstring(pipeline)),
+			errhint("Define it with job_queue.define_pipeline()."));
 }
 
 static void
@@ -183,8 +199,8 @@ read_options(FunctionCallInfo fcinfo, const ArgNumbers *args, Options *options)
 	options->priority = jq_arg_int(
 		fcinfo, args->priority, "priority", PG_INT16_MIN, PG_INT16_MAX, 0);
 	options->run_at = read_run_at(fcinfo, args);
-	options->max_attempts = jq_arg_int(
-		fcinfo, args->max_attempts, "max_attempts", 1, 1000000, 0);
+	options->max_attempts =
+		jq_arg_int(fcinfo, args->max_attempts, "max_attempts", 1, 1000000, 0);
 	options->pipeline = jq_arg_name(fcinfo, args->pipeline, "pipeline", true);
 	if (jq_arg_interval(fcinfo, args->job_timeout, "job_timeout", 1, 0) > 0)
 		options->job_timeout = PG_GETARG_DATUM(args->job_timeout);
@@ -303,17 +319,16 @@ insert_jobs(const Options *options, const Datum *payloads, int n, int64 *ids)
 		ids[i] = nextval_internal(sequence, false);
 		JQ_ROW_SET(&row, id, Int64GetDatum(ids[i]));
 		JQ_ROW_SET(&row, payload, payloads[i]);
-		tuples[i] = heap_form_tuple(
-			RelationGetDescr(table.rel), row.values, row.nulls);
+		tuples[i] =
+			heap_form_tuple(RelationGetDescr(table.rel), row.values, row.nulls);
 	}
 
 	JQ_FAULT("enqueue-before-insert");
 	jq_store_insert(&table, tuples, tids, n);
 	for (int i = 0; i < n; i++)
 	{
-		JqReadyEntry entry = {.job_id = ids[i],
-							  .tid = tids[i],
-							  .priority = options->priority};
+		JqReadyEntry entry = {
+			.job_id = ids[i], .tid = tids[i], .priority = options->priority};
 
 		jq_xact_owe_push(&options->queue.ready, file, &entry, options->run_at);
 		heap_freetuple(tuples[i]);
@@ -446,9 +461,7 @@ job_queue_enqueue_row(PG_FUNCTION_ARGS)
 
 /* Insert in batches, returning the ids as the function's result. */
 static void
-insert_many(const Options *options,
-			const Datum *payloads,
-			int n,
+insert_many(const Options *options, const Datum *payloads, int n,
 			ReturnSetInfo *result)
 {
 	int64 *ids = palloc(sizeof(int64) * INSERT_BATCH);
@@ -492,10 +505,7 @@ job_queue_enqueue_many(PG_FUNCTION_ARGS)
 	check_depth(&options.queue, n);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	insert_many(&options,
-				payloads,
-				n,
-				(ReturnSetInfo *) fcinfo->resultinfo);
+	insert_many(&options, payloads, n, (ReturnSetInfo *) fcinfo->resultinfo);
 	CommandCounterIncrement();
 	return (Datum) 0;
 }

@@ -14,11 +14,11 @@
 
 #include "guc.h"
 
-#define JQ_FAULT(name)                \
-	do                                \
-	{                                 \
-		if (unlikely(jq_testing))     \
-			jq_fault_reached(name);   \
+#define JQ_FAULT(name)              \
+	do                              \
+	{                               \
+		if (unlikely(jq_testing))   \
+			jq_fault_reached(name); \
 	} while (0)
 
 /* Do what the point is armed for, if it is. */

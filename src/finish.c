@@ -104,8 +104,8 @@ complete_one(JqJobTable *table, int64 id, int64 token, Finished *finished)
 		TM_Result result;
 
 		if (!find_running(table, id, token, row))
-			return is_completed_already(id, token) ? OUTCOME_REPEATED :
-													 OUTCOME_LOST;
+			return is_completed_already(id, token) ? OUTCOME_REPEATED
+												   : OUTCOME_LOST;
 		JQ_FAULT("complete-before-delete");
 		result = jq_store_delete(table, row, true);
 		if (result == TM_Ok)
@@ -149,7 +149,8 @@ complete_batch(Batch *batch)
 	JqJobTable table = jq_store_open();
 	int *order = order_by_id(batch);
 	Finished finished = {
-		.rows = palloc_extended(sizeof(JqRow) * Max(batch->n, 1), MCXT_ALLOC_HUGE),
+		.rows =
+			palloc_extended(sizeof(JqRow) * Max(batch->n, 1), MCXT_ALLOC_HUGE),
 		.results = palloc(sizeof(Datum) * Max(batch->n, 1)),
 		.result_nulls = palloc(sizeof(bool) * Max(batch->n, 1)),
 	};
@@ -158,8 +159,8 @@ complete_batch(Batch *batch)
 	{
 		int i = order[o];
 
-		batch->outcomes[i] = complete_one(
-			&table, batch->ids[i], batch->tokens[i], &finished);
+		batch->outcomes[i] =
+			complete_one(&table, batch->ids[i], batch->tokens[i], &finished);
 		if (batch->outcomes[i] != OUTCOME_COMPLETED)
 			continue;
 		finished.results[finished.n] = batch->results[i];
@@ -196,7 +197,7 @@ job_queue_complete(PG_FUNCTION_ARGS)
 	int64 token;
 	Datum result = (Datum) 0;
 	bool result_is_null = PG_ARGISNULL(2);
-	Outcome outcome;
+	Outcome outcome = OUTCOME_LOST;
 	Batch batch = {.n = 1,
 				   .ids = &id,
 				   .tokens = &token,
@@ -269,9 +270,9 @@ job_queue_complete_many(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < batch.n; i++)
 	{
-		Datum values[2] = {Int64GetDatum(batch.ids[i]),
-						   BoolGetDatum(batch.outcomes[i] ==
-										OUTCOME_COMPLETED)};
+		Datum values[2] = {
+			Int64GetDatum(batch.ids[i]),
+			BoolGetDatum(batch.outcomes[i] == OUTCOME_COMPLETED)};
 		bool nulls[2] = {false};
 
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);

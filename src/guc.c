@@ -85,17 +85,16 @@ define_sizes(void)
 		NULL,
 		NULL);
 
-	DefineCustomBoolVariable(
-		"job_queue.testing",
-		"Enables the test clock and the fault points.",
-		"Not for servers whose jobs matter.",
-		&jq_testing,
-		false,
-		PGC_POSTMASTER,
-		0,
-		NULL,
-		NULL,
-		NULL);
+	DefineCustomBoolVariable("job_queue.testing",
+							 "Enables the test clock and the fault points.",
+							 "Not for servers whose jobs matter.",
+							 &jq_testing,
+							 false,
+							 PGC_POSTMASTER,
+							 0,
+							 NULL,
+							 NULL,
+							 NULL);
 }
 
 void

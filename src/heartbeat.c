@@ -46,8 +46,7 @@ typedef enum Status
 } Status;
 
 /* The labels of the enum lease_status. */
-static const char *const status_labels[] = {
-	"held", "cancel_requested", "lost"};
+static const char *const status_labels[] = {"held", "cancel_requested", "lost"};
 
 /*
  * Taking up a lease from its row.
@@ -109,7 +108,8 @@ deadline_of_row(int32 queue_id, TimestampTz started_at)
 static JqLease
 lease_of_row(int64 job_id, int64 token)
 {
-	JqLease lease = {.job_id = job_id, .token = token, .database = MyDatabaseId};
+	JqLease lease = {
+		.job_id = job_id, .token = token, .database = MyDatabaseId};
 	TimestampTz started_at;
 	bool isnull;
 
@@ -311,13 +311,13 @@ set_message(FunctionCallInfo fcinfo, int n, JqProgress *progress)
 	if (PG_ARGISNULL(n))
 		return;
 	progress->has_message = true;
-	copy_cut(progress->message,
-			 sizeof(progress->message),
-			 PG_GETARG_TEXT_PP(n));
+	copy_cut(
+		progress->message, sizeof(progress->message), PG_GETARG_TEXT_PP(n));
 }
 
 static void
-set_bytes(FunctionCallInfo fcinfo, int n, const char *name, bool *has, int64 *bytes)
+set_bytes(FunctionCallInfo fcinfo, int n, const char *name, bool *has,
+		  int64 *bytes)
 {
 	if (PG_ARGISNULL(n))
 		return;

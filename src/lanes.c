@@ -122,8 +122,8 @@ jq_lanes_add(JqLanes *lanes, const JqReadyEntry *entry, bool front)
 		front = false;
 	}
 
-	added = front ? prepend(lanes, &lanes->lane[i], entry) :
-					append(lanes, &lanes->lane[i], entry);
+	added = front ? prepend(lanes, &lanes->lane[i], entry)
+				  : append(lanes, &lanes->lane[i], entry);
 	if (added)
 		lanes->nentries++;
 	return added;

@@ -63,7 +63,7 @@ typedef struct JqLane
 typedef struct JqLanes
 {
 	int nlanes;
-	int nchunks;	/* taken from the pool */
+	int nchunks; /* taken from the pool */
 	int64 nentries;
 	JqLane lane[JQ_MAX_LANES]; /* best first */
 } JqLanes;

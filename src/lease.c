@@ -33,9 +33,9 @@ typedef struct JqLeaseEntry
 /* Protected by its lock. */
 typedef struct JqLeasePartition
 {
-	int free;	   /* first of the free entries */
-	int nused;	   /* entries in use */
-	int high;	   /* no entry from here on was ever used */
+	int free;  /* first of the free entries */
+	int nused; /* entries in use */
+	int high;  /* no entry from here on was ever used */
 } JqLeasePartition;
 
 static LWLockPadded *locks = NULL;
@@ -85,7 +85,8 @@ void
 jq_lease_shmem_init(LWLockPadded *my_locks, bool found)
 {
 	bool mine;
-	char *base = ShmemInitStruct("job_queue leases", jq_lease_shmem_size(), &mine);
+	char *base =
+		ShmemInitStruct("job_queue leases", jq_lease_shmem_size(), &mine);
 
 	locks = my_locks;
 	partitions = (JqLeasePartition *) base;
@@ -240,13 +241,11 @@ merge(JqLease *lease, const JqProgress *news)
 {
 	JqProgress *progress = &lease->progress;
 
-#define TAKE(field)                              \
-	if (news->has_##field)                       \
-	{                                            \
-		progress->has_##field = true;            \
-		memcpy(&progress->field,                 \
-			   &news->field,                     \
-			   sizeof(progress->field));         \
+#define TAKE(field)                                                      \
+	if (news->has_##field)                                               \
+	{                                                                    \
+		progress->has_##field = true;                                    \
+		memcpy(&progress->field, &news->field, sizeof(progress->field)); \
 	}
 	TAKE(percent)
 	TAKE(bytes_done)
@@ -260,10 +259,7 @@ merge(JqLease *lease, const JqProgress *news)
 }
 
 JqBeat
-jq_lease_beat(int64 job_id,
-			  int64 token,
-			  TimestampTz now,
-			  int64 lease_us,
+jq_lease_beat(int64 job_id, int64 token, TimestampTz now, int64 lease_us,
 			  const JqProgress *progress)
 {
 	uint32 hash;
@@ -276,10 +272,8 @@ jq_lease_beat(int64 job_id,
 	{
 		JqLease *lease = &entry->lease;
 
-		lease->expires_at =
-			jq_retry_lease_end(now,
-							   lease_us > 0 ? lease_us : lease->lease_us,
-							   lease->deadline);
+		lease->expires_at = jq_retry_lease_end(
+			now, lease_us > 0 ? lease_us : lease->lease_us, lease->deadline);
 		lease->beat_at = now;
 		if (progress != NULL)
 			merge(lease, progress);

@@ -43,15 +43,15 @@ typedef struct JqLease
 	int64 token;
 	Oid database;
 	int32 queue_id;
-	ItemPointerData tid;	/* of the running row, as a hint */
+	ItemPointerData tid; /* of the running row, as a hint */
 	bool cancel_requested;
-	bool ending;			/* recovery is about to take the job away */
-	bool dirty;				/* progress not yet in the row */
-	int64 lease_us;			/* length of the lease, as claimed */
+	bool ending;	/* recovery is about to take the job away */
+	bool dirty;		/* progress not yet in the row */
+	int64 lease_us; /* length of the lease, as claimed */
 	TimestampTz expires_at;
-	TimestampTz deadline;	/* end of the attempt by job_timeout, or DT_NOEND */
-	TimestampTz beat_at;	/* last sign of life */
-	int64 version;			/* grows with each report */
+	TimestampTz deadline; /* end of the attempt by job_timeout, or DT_NOEND */
+	TimestampTz beat_at;  /* last sign of life */
+	int64 version;		  /* grows with each report */
 	JqProgress progress;
 } JqLease;
 
@@ -80,11 +80,8 @@ extern bool jq_lease_adopt(const JqLease *lease);
  * A sign of life: the lease now runs for lease_us from now, or for its own
  * length if lease_us is 0.  progress may be NULL.
  */
-extern JqBeat jq_lease_beat(int64 job_id,
-							int64 token,
-							TimestampTz now,
-							int64 lease_us,
-							const JqProgress *progress);
+extern JqBeat jq_lease_beat(int64 job_id, int64 token, TimestampTz now,
+							int64 lease_us, const JqProgress *progress);
 
 /* Copy an entry of this database.  False if there is none. */
 extern bool jq_lease_get(int64 job_id, int64 token, JqLease *copy);
@@ -111,8 +108,7 @@ typedef struct JqLeaseId
 	int64 token;
 } JqLeaseId;
 
-extern int
-jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max);
+extern int jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max);
 
 /* Recovery did not take this job away after all. */
 extern void jq_lease_spare(int64 job_id, int64 token);

@@ -7,11 +7,11 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "access/table.h"
 
 #include "catalog.h"
 #include "owner.h"
@@ -42,9 +42,7 @@ prepare(JqStatement *statement)
 }
 
 uint64
-jq_owner_run(JqStatement *statement,
-			 Datum *values,
-			 const char *nulls,
+jq_owner_run(JqStatement *statement, Datum *values, const char *nulls,
 			 long limit)
 {
 	Oid role = owner();

@@ -24,9 +24,7 @@ typedef struct JqStatement
 	SPIPlanPtr plan; /* NULL until first run */
 } JqStatement;
 
-extern uint64 jq_owner_run(JqStatement *statement,
-						   Datum *values,
-						   const char *nulls,
-						   long limit);
+extern uint64 jq_owner_run(JqStatement *statement, Datum *values,
+						   const char *nulls, long limit);
 
 #endif /* JQ_OWNER_H */

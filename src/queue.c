@@ -51,9 +51,8 @@ static uint64 cached_generation = 0;
 static HTAB *
 make_hash(const char *title, Size key_size, Size entry_size, int flags)
 {
-	HASHCTL ctl = {.keysize = key_size,
-				   .entrysize = entry_size,
-				   .hcxt = TopMemoryContext};
+	HASHCTL ctl = {
+		.keysize = key_size, .entrysize = entry_size, .hcxt = TopMemoryContext};
 
 	return hash_create(title, 64, &ctl, flags | HASH_ELEM | HASH_CONTEXT);
 }
@@ -107,7 +106,8 @@ decode(HeapTuple tuple, TupleDesc desc, JqQueue *queue)
 	queue->max_attempts = DatumGetInt32(
 		heap_getattr(tuple, Anum_queue_max_attempts, desc, &isnull));
 	queue->lease_us = interval_column(tuple, desc, Anum_queue_lease);
-	queue->job_timeout_us = interval_column(tuple, desc, Anum_queue_job_timeout);
+	queue->job_timeout_us =
+		interval_column(tuple, desc, Anum_queue_job_timeout);
 	queue->max_depth =
 		DatumGetInt64(heap_getattr(tuple, Anum_queue_max_depth, desc, &isnull));
 	if (isnull)
@@ -263,8 +263,7 @@ jq_queue_lock_shared(const JqQueue *queue)
 	uint64 generation = cached_generation;
 	JqQueue again;
 
-	LockDatabaseObject(
-		jq_catalog_oid(JQ_QUEUE), queue->id, 0, AccessShareLock);
+	LockDatabaseObject(jq_catalog_oid(JQ_QUEUE), queue->id, 0, AccessShareLock);
 	return generation == jq_catalog_queue_generation() ||
 		   jq_queue_find_by_id(queue->id, &again);
 }

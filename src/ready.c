@@ -35,9 +35,11 @@ typedef struct JqReadySlot
 	RelFileNumber file; /* of the TIDs; InvalidRelFileNumber: none yet */
 	bool complete;		/* the index has, or is owed, all that is ready */
 	bool scanning;		/* a process scans the table for more */
-	JqPosition position; /* if not complete: the table may have more from here */
+	JqPosition
+		position; /* if not complete: the table may have more from here */
 	JqPosition scan_from; /* if scanning: where the scan began */
-	JqPosition low; /* if scanning: the first job that came and found no place */
+	JqPosition
+		low; /* if scanning: the first job that came and found no place */
 	JqLanes lanes;
 	JqLine line;
 	ConditionVariable scan_ended;
@@ -62,7 +64,7 @@ static bool in_line = false;
 static JqReadyRef line_ref;
 
 #define DIRECTORY_LOCK (&locks[0].lock)
-#define SLOT_LOCK(slot) (&locks[1 + ((slot) - slots)].lock)
+#define SLOT_LOCK(slot) (&locks[1 + ((slot) -slots)].lock)
 
 static Size
 directory_size(void)
@@ -277,9 +279,7 @@ use_file(JqReadySlot *slot, RelFileNumber file)
 }
 
 void
-jq_ready_push(JqReadyRef *ref,
-			  RelFileNumber file,
-			  const JqReadyEntry *entries,
+jq_ready_push(JqReadyRef *ref, RelFileNumber file, const JqReadyEntry *entries,
 			  int n)
 {
 	JqReadySlot *slot = lock_slot(ref);
@@ -297,8 +297,7 @@ jq_ready_push(JqReadyRef *ref,
 }
 
 void
-jq_ready_give_back(JqReadyRef *ref,
-				   RelFileNumber file,
+jq_ready_give_back(JqReadyRef *ref, RelFileNumber file,
 				   const JqReadyEntry *entry)
 {
 	JqReadySlot *slot = lock_slot(ref);
@@ -349,19 +348,16 @@ static JqPopVerdict
 verdict(const JqReadySlot *slot, bool satisfied)
 {
 	if (slot->complete && !slot->scanning)
-		return satisfied || slot->lanes.nentries > 0 ? JQ_POP_ENOUGH :
-													   JQ_POP_EMPTY;
+		return satisfied || slot->lanes.nentries > 0 ? JQ_POP_ENOUGH
+													 : JQ_POP_EMPTY;
 	if (slot->scanning)
 		return satisfied ? JQ_POP_ENOUGH : JQ_POP_SCANNING;
 	return slot->lanes.nentries < LOW_WATER ? JQ_POP_REFILL : JQ_POP_ENOUGH;
 }
 
 JqPopVerdict
-jq_ready_pop(JqReadyRef *ref,
-			 RelFileNumber file,
-			 JqReadyEntry *entries,
-			 int max,
-			 int *n)
+jq_ready_pop(JqReadyRef *ref, RelFileNumber file, JqReadyEntry *entries,
+			 int max, int *n)
 {
 	JqReadySlot *slot = lock_slot(ref);
 	JqPopVerdict answer;

@@ -64,25 +64,19 @@ extern void jq_ready_shmem_init(LWLockPadded *locks, bool found);
 extern bool jq_ready_open(JqReadyRef *ref);
 
 /* At commit: these jobs can be claimed.  Wakes as many waiters. */
-extern void jq_ready_push(JqReadyRef *ref,
-						  RelFileNumber file,
-						  const JqReadyEntry *entries,
-						  int n);
+extern void jq_ready_push(JqReadyRef *ref, RelFileNumber file,
+						  const JqReadyEntry *entries, int n);
 
 /* At abort: this job can be claimed again, before the others. */
-extern void jq_ready_give_back(JqReadyRef *ref,
-							   RelFileNumber file,
+extern void jq_ready_give_back(JqReadyRef *ref, RelFileNumber file,
 							   const JqReadyEntry *entry);
 
 /* At commit: from this position on the table may hold more. */
 extern void jq_ready_move_back(JqReadyRef *ref, JqPosition position);
 
 /* Take at most max jobs. */
-extern JqPopVerdict jq_ready_pop(JqReadyRef *ref,
-								 RelFileNumber file,
-								 JqReadyEntry *entries,
-								 int max,
-								 int *n);
+extern JqPopVerdict jq_ready_pop(JqReadyRef *ref, RelFileNumber file,
+								 JqReadyEntry *entries, int max, int *n);
 
 /*
  * Refill by a scan of the table.  begin: false if another process scans, or
@@ -91,8 +85,7 @@ extern JqPopVerdict jq_ready_pop(JqReadyRef *ref,
  * scan: end is where it stopped, JQ_POSITION_END if it saw everything.  If
  * the transaction ends before, jq_ready_scan_abort does it.
  */
-extern bool jq_ready_scan_begin(JqReadyRef *ref,
-								RelFileNumber file,
+extern bool jq_ready_scan_begin(JqReadyRef *ref, RelFileNumber file,
 								JqPosition *from);
 extern bool jq_ready_scan_add(const JqReadyEntry *entry);
 extern void jq_ready_scan_end(JqPosition end);
@@ -115,8 +108,8 @@ typedef enum JqWait
 	JQ_WAIT_REFILL,
 } JqWait;
 
-extern JqWait
-jq_ready_wait_begin(JqReadyRef *ref, RelFileNumber file, bool paused);
+extern JqWait jq_ready_wait_begin(JqReadyRef *ref, RelFileNumber file,
+								  bool paused);
 extern bool jq_ready_wait_end(void);
 extern void jq_ready_wait_abort(void);
 

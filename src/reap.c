@@ -93,8 +93,8 @@ push_due_between(Relation job, TimestampTz after, TimestampTz upto)
 	while (index_getnext_slot(scan, ForwardScanDirection, slot))
 	{
 		bool isnull;
-		TimestampTz run_at = DatumGetTimestampTz(
-			slot_getattr(slot, Anum_job_run_at, &isnull));
+		TimestampTz run_at =
+			DatumGetTimestampTz(slot_getattr(slot, Anum_job_run_at, &isnull));
 
 		CHECK_FOR_INTERRUPTS();
 		if (DatumGetChar(slot_getattr(slot, Anum_job_state, &isnull)) !=
@@ -176,8 +176,8 @@ static JqLease
 lease_in_slot(TupleTableSlot *slot)
 {
 	bool isnull;
-	TimestampTz started_at = DatumGetTimestampTz(
-		slot_getattr(slot, Anum_job_started_at, &isnull));
+	TimestampTz started_at =
+		DatumGetTimestampTz(slot_getattr(slot, Anum_job_started_at, &isnull));
 	TimestampTz row_end = DatumGetTimestampTz(
 		slot_getattr(slot, Anum_job_lease_expires_at, &isnull));
 	int64 timeout_us;
@@ -406,13 +406,8 @@ write_report(const JqLease *lease)
 			   "          FOR NO KEY UPDATE SKIP LOCKED)",
 		.expected = SPI_OK_UPDATE,
 		.nargs = 7,
-		.types = {INT8OID,
-				  INT8OID,
-				  FLOAT8OID,
-				  INT8OID,
-				  INT8OID,
-				  TEXTOID,
-				  TEXTOID},
+		.types =
+			{INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID},
 	};
 	const JqProgress *progress = &lease->progress;
 	Datum values[7] = {Int64GetDatum(lease->job_id),

@@ -73,11 +73,8 @@ add_from_scan(Refill *refill, IndexScanDesc scan, TupleTableSlot *slot)
 }
 
 static void
-set_key(ScanKey key,
-		AttrNumber column,
-		StrategyNumber strategy,
-		RegProcedure procedure,
-		Datum value)
+set_key(ScanKey key, AttrNumber column, StrategyNumber strategy,
+		RegProcedure procedure, Datum value)
 {
 	ScanKeyEntryInitialize(
 		key, 0, column, strategy, InvalidOid, InvalidOid, procedure, value);
@@ -120,10 +117,7 @@ keys_of_later_priorities(ScanKey keys, JqPosition from)
 }
 
 static JqPosition
-run_scan(JqJobTable *table,
-		 Refill *refill,
-		 Snapshot snapshot,
-		 ScanKey keys,
+run_scan(JqJobTable *table, Refill *refill, Snapshot snapshot, ScanKey keys,
 		 int nkeys)
 {
 	TupleTableSlot *slot = table_slot_create(table->rel, NULL);
@@ -152,11 +146,8 @@ scan_from(JqJobTable *table, Refill *refill, int32 queue_id, JqPosition from)
 			F_INT4EQ,
 			Int32GetDatum(queue_id));
 	if (from.priority >= PG_INT16_MIN)
-		end = run_scan(table,
-					   refill,
-					   snapshot,
-					   keys,
-					   keys_of_same_priority(keys, from));
+		end = run_scan(
+			table, refill, snapshot, keys, keys_of_same_priority(keys, from));
 	if (end.priority == PG_INT32_MAX)
 		end = run_scan(table,
 					   refill,
@@ -174,7 +165,8 @@ jq_refill(JqReadyRef *ready, JqJobTable *table, RelFileNumber file)
 	JqPosition from;
 	JqPosition end;
 
-	refill.index = index_open(jq_catalog_oid(JQ_JOB_DISPATCH_IDX), AccessShareLock);
+	refill.index =
+		index_open(jq_catalog_oid(JQ_JOB_DISPATCH_IDX), AccessShareLock);
 	if (jq_ready_scan_begin(ready, file, &from))
 	{
 		JQ_FAULT("refill-before-scan");

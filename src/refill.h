@@ -16,7 +16,6 @@
  * from where its index stops.  Does nothing if another process does it, or
  * if there is no need any more.
  */
-extern void
-jq_refill(JqReadyRef *ready, JqJobTable *table, RelFileNumber file);
+extern void jq_refill(JqReadyRef *ready, JqJobTable *table, RelFileNumber file);
 
 #endif /* JQ_REFILL_H */

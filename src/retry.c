@@ -17,12 +17,8 @@
 #include "retry.h"
 
 int64
-jq_retry_delay_us(int attempt,
-				  int64 base_us,
-				  double factor,
-				  int64 max_us,
-				  double jitter,
-				  double random)
+jq_retry_delay_us(int attempt, int64 base_us, double factor, int64 max_us,
+				  double jitter, double random)
 {
 	/* pow() overflows to infinity, which the minimum then cuts */
 	double delay = (double) base_us * pow(factor, attempt - 1);
@@ -35,9 +31,7 @@ jq_retry_delay_us(int attempt,
 }
 
 JqFailure
-jq_retry_decide(int attempt,
-				int max_attempts,
-				bool retryable,
+jq_retry_decide(int attempt, int max_attempts, bool retryable,
 				bool cancel_requested)
 {
 	if (cancel_requested)

@@ -25,17 +25,11 @@ typedef enum JqFailure
  * jitter of it.  random is uniform in [0, 1).  Never negative, and saturates
  * at max * (1 + jitter).
  */
-extern int64 jq_retry_delay_us(int attempt,
-							   int64 base_us,
-							   double factor,
-							   int64 max_us,
-							   double jitter,
-							   double random);
+extern int64 jq_retry_delay_us(int attempt, int64 base_us, double factor,
+							   int64 max_us, double jitter, double random);
 
 /* What an attempt's failure means. */
-extern JqFailure jq_retry_decide(int attempt,
-								 int max_attempts,
-								 bool retryable,
+extern JqFailure jq_retry_decide(int attempt, int max_attempts, bool retryable,
 								 bool cancel_requested);
 
 /*

@@ -48,8 +48,9 @@ shmem_request(void)
 	size = add_size(size, jq_ready_shmem_size());
 	size = add_size(size, jq_lease_shmem_size());
 	RequestAddinShmemSpace(size);
-	RequestNamedLWLockTranche(
-		TRANCHE, NUM_DATABASE_LOCKS + jq_ready_num_locks() + jq_lease_num_locks());
+	RequestNamedLWLockTranche(TRANCHE,
+							  NUM_DATABASE_LOCKS + jq_ready_num_locks() +
+								  jq_lease_num_locks());
 }
 
 static void

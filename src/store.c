@@ -84,9 +84,7 @@ fetch_tuple(JqJobTable *table, ItemPointer hint)
 }
 
 bool
-jq_store_fetch(JqJobTable *table,
-			   const ItemPointerData *hint,
-			   int64 id,
+jq_store_fetch(JqJobTable *table, const ItemPointerData *hint, int64 id,
 			   JqRow *row)
 {
 	ItemPointerData tid = *hint;
@@ -102,10 +100,23 @@ jq_store_fetch(JqJobTable *table,
 	return jq_store_fetch_by_id(table, id, row);
 }
 
+/*
+ * What is committed now, and all that we have done ourselves, the current
+ * command included.
+ */
+static Snapshot
+register_snapshot_of_now(void)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	snapshot->curcid = InvalidCommandId;
+	return snapshot;
+}
+
 bool
 jq_store_fetch_by_id(JqJobTable *table, int64 id, JqRow *row)
 {
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot = register_snapshot_of_now();
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple tuple;
@@ -160,10 +171,8 @@ index_tuple(Relation rel, Relation index, const JqIndex *entry, HeapTuple tuple)
 		heap_attisnull(tuple, entry->only_if_not_null, desc))
 		return;
 	for (int i = 0; i < entry->info->ii_NumIndexAttrs; i++)
-		values[i] = heap_getattr(tuple,
-								 entry->info->ii_IndexAttrNumbers[i],
-								 desc,
-								 &nulls[i]);
+		values[i] = heap_getattr(
+			tuple, entry->info->ii_IndexAttrNumbers[i], desc, &nulls[i]);
 	index_insert(index,
 				 values,
 				 nulls,
@@ -247,9 +256,7 @@ insert_tuples(Relation rel, HeapTuple *tuples, int n)
 }
 
 void
-jq_store_insert(JqJobTable *table,
-				HeapTuple *tuples,
-				ItemPointerData *tids,
+jq_store_insert(JqJobTable *table, HeapTuple *tuples, ItemPointerData *tids,
 				int n)
 {
 	insert_tuples(table->rel, tuples, n);
@@ -260,8 +267,8 @@ jq_store_insert(JqJobTable *table,
 TM_Result
 jq_store_update(JqJobTable *table, JqRow *row, bool wait)
 {
-	HeapTuple fresh = heap_form_tuple(
-		RelationGetDescr(table->rel), row->values, row->nulls);
+	HeapTuple fresh =
+		heap_form_tuple(RelationGetDescr(table->rel), row->values, row->nulls);
 	TM_FailureData failure;
 	TM_Result result = jq_heap_update(table->rel,
 									  &row->tuple->t_self,
@@ -371,19 +378,15 @@ static const AttrNumber job_column_of[Natts_history] = {
 static Datum
 detach(Datum value, Form_pg_attribute attribute)
 {
-	if (attribute->attlen == -1 &&
-		VARATT_IS_EXTERNAL(DatumGetPointer(value)))
+	if (attribute->attlen == -1 && VARATT_IS_EXTERNAL(DatumGetPointer(value)))
 		return PointerGetDatum(
 			detoast_external_attr((struct varlena *) DatumGetPointer(value)));
 	return value;
 }
 
 static HeapTuple
-form_history(Relation partition,
-			 const JqRow *row,
-			 Datum result,
-			 bool result_is_null,
-			 TimestampTz finished_at)
+form_history(Relation partition, const JqRow *row, Datum result,
+			 bool result_is_null, TimestampTz finished_at)
 {
 	TupleDesc desc = RelationGetDescr(partition);
 	Datum values[Natts_history] = {0};
@@ -398,7 +401,7 @@ form_history(Relation partition,
 			values[i] = detach(row->values[column - 1], TupleDescAttr(desc, i));
 	}
 
-#define SET(column, value)                       \
+#define SET(column, value)                        \
 	(values[Anum_history_##column - 1] = (value), \
 	 nulls[Anum_history_##column - 1] = false)
 	SET(finished_at, TimestampTzGetDatum(finished_at));
@@ -411,10 +414,8 @@ form_history(Relation partition,
 }
 
 void
-jq_store_insert_history(JqRow *rows,
-						const Datum *results,
-						const bool *result_nulls,
-						int n,
+jq_store_insert_history(JqRow *rows, const Datum *results,
+						const bool *result_nulls, int n,
 						TimestampTz finished_at)
 {
 	Relation partition;

@@ -35,7 +35,7 @@ typedef struct JqRow
 
 #define JQ_ROW(row, column) ((row)->values[Anum_job_##column - 1])
 #define JQ_ROW_IS_NULL(row, column) ((row)->nulls[Anum_job_##column - 1])
-#define JQ_ROW_SET(row, column, value)           \
+#define JQ_ROW_SET(row, column, value)               \
 	((row)->values[Anum_job_##column - 1] = (value), \
 	 (row)->nulls[Anum_job_##column - 1] = false)
 
@@ -44,17 +44,15 @@ extern JqJobTable jq_store_open(void);
 extern void jq_store_close(JqJobTable *table);
 
 /* Fetch the newest committed (or our own) version of a row by a hint. */
-extern bool
-jq_store_fetch(JqJobTable *table, const ItemPointerData *hint, int64 id, JqRow *row);
+extern bool jq_store_fetch(JqJobTable *table, const ItemPointerData *hint,
+						   int64 id, JqRow *row);
 
 /* The same by the primary key. */
 extern bool jq_store_fetch_by_id(JqJobTable *table, int64 id, JqRow *row);
 
 /* Insert rows.  tids gets where they went. */
-extern void jq_store_insert(JqJobTable *table,
-							HeapTuple *tuples,
-							ItemPointerData *tids,
-							int n);
+extern void jq_store_insert(JqJobTable *table, HeapTuple *tuples,
+							ItemPointerData *tids, int n);
 
 /* Write row->values as the row's new version; row->tuple becomes it. */
 extern TM_Result jq_store_update(JqJobTable *table, JqRow *row, bool wait);
@@ -66,10 +64,8 @@ extern TM_Result jq_store_delete(JqJobTable *table, JqRow *row, bool wait);
  * Copy rows to history as completed at a time, with their results (nulls may
  * be set).
  */
-extern void jq_store_insert_history(JqRow *rows,
-									const Datum *results,
-									const bool *result_nulls,
-									int n,
+extern void jq_store_insert_history(JqRow *rows, const Datum *results,
+									const bool *result_nulls, int n,
 									TimestampTz finished_at);
 
 #endif /* JQ_STORE_H */

@@ -31,10 +31,10 @@ static void
 require_trigger(FunctionCallInfo fcinfo, const char *name)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				errmsg("function \"%s\" was not called by trigger manager",
-					   name));
+		ereport(
+			ERROR,
+			errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			errmsg("function \"%s\" was not called by trigger manager", name));
 }
 
 /* A column that is not null. */
@@ -115,9 +115,8 @@ static HeapTuple
 void_lease(Relation rel, HeapTuple tuple)
 {
 	TimestampTz now = jq_now();
-	int columns[3] = {Anum_job_lease_token,
-					  Anum_job_started_at,
-					  Anum_job_lease_expires_at};
+	int columns[3] = {
+		Anum_job_lease_token, Anum_job_started_at, Anum_job_lease_expires_at};
 	Datum values[3] = {Int64GetDatum(jq_token_new()),
 					   TimestampTzGetDatum(now),
 					   TimestampTzGetDatum(now)};
@@ -162,9 +161,9 @@ after_change(TriggerData *data)
 	bool inserted = TRIGGER_FIRED_BY_INSERT(data->tg_event);
 	bool deleted = TRIGGER_FIRED_BY_DELETE(data->tg_event);
 	HeapTuple old = inserted ? NULL : data->tg_trigtuple;
-	HeapTuple new = inserted ? data->tg_trigtuple :
-					deleted	 ? NULL :
-							   data->tg_newtuple;
+	HeapTuple new = inserted  ? data->tg_trigtuple
+					: deleted ? NULL
+							  : data->tg_newtuple;
 
 	if (old != NULL && is_running(rel, old))
 		running_row_changed(rel, old, new);

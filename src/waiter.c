@@ -60,8 +60,8 @@ jq_line_join(JqLine *line)
 {
 	int me = jq_my_proc_number();
 
-	waiters[me] = (JqWaiter){
-		.prev = line->last, .next = JQ_NO_WAITER, .in_line = true};
+	waiters[me] =
+		(JqWaiter){.prev = line->last, .next = JQ_NO_WAITER, .in_line = true};
 	if (line->last == JQ_NO_WAITER)
 		line->first = me;
 	else

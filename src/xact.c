@@ -75,7 +75,7 @@ static int max_debts = 0;
 static int database_index = -1; /* set when the first debt is made */
 
 /* What is known of the durability that this transaction needs. */
-static bool claims_only = false;		  /* so far, relaxed claims alone */
+static bool claims_only = false; /* so far, relaxed claims alone */
 static XLogRecPtr claims_end = InvalidXLogRecPtr; /* last WAL of a claim */
 
 void
@@ -110,9 +110,7 @@ owe(DebtKind kind)
 }
 
 static Debt *
-owe_entry(DebtKind kind,
-		  const JqReadyRef *ref,
-		  RelFileNumber file,
+owe_entry(DebtKind kind, const JqReadyRef *ref, RelFileNumber file,
 		  const JqReadyEntry *entry)
 {
 	Debt *debt = owe(kind);
@@ -128,9 +126,7 @@ owe_entry(DebtKind kind,
  * changes may alternate, so it is the last one or the one before.
  */
 static bool
-merge(DebtKind kind,
-	  const JqReadyRef *ref,
-	  const JqReadyEntry *entry,
+merge(DebtKind kind, const JqReadyRef *ref, const JqReadyEntry *entry,
 	  TimestampTz time)
 {
 	int level = GetCurrentTransactionNestLevel();
@@ -152,10 +148,8 @@ merge(DebtKind kind,
 }
 
 void
-jq_xact_owe_push(const JqReadyRef *ref,
-				 RelFileNumber file,
-				 const JqReadyEntry *entry,
-				 TimestampTz run_at)
+jq_xact_owe_push(const JqReadyRef *ref, RelFileNumber file,
+				 const JqReadyEntry *entry, TimestampTz run_at)
 {
 	if (ndebts < MAX_DEBTS)
 		owe_entry(DEBT_PUSH, ref, file, entry)->u.time = run_at;
@@ -164,16 +158,14 @@ jq_xact_owe_push(const JqReadyRef *ref,
 }
 
 void
-jq_xact_owe_popped(const JqReadyRef *ref,
-				   RelFileNumber file,
+jq_xact_owe_popped(const JqReadyRef *ref, RelFileNumber file,
 				   const JqReadyEntry *entry)
 {
 	(void) owe_entry(DEBT_POPPED, ref, file, entry);
 }
 
 void
-jq_xact_owe_changed(const JqReadyRef *ref,
-					RelFileNumber file,
+jq_xact_owe_changed(const JqReadyRef *ref, RelFileNumber file,
 					const JqReadyEntry *entry)
 {
 	if (ndebts < MAX_DEBTS)
@@ -441,10 +433,8 @@ xact_callback(XactEvent event, void *arg)
 }
 
 static void
-subxact_callback(SubXactEvent event,
-				 SubTransactionId mine,
-				 SubTransactionId parent,
-				 void *arg)
+subxact_callback(SubXactEvent event, SubTransactionId mine,
+				 SubTransactionId parent, void *arg)
 {
 	int level = GetCurrentTransactionNestLevel();
 

@@ -24,19 +24,15 @@ extern void jq_xact_reserve(int n);
  * A waiting row was written.  Commit: push it, or, if run_at (DT_NOBEGIN:
  * none) is to come, tell the worker.
  */
-extern void jq_xact_owe_push(const JqReadyRef *ref,
-							 RelFileNumber file,
-							 const JqReadyEntry *entry,
-							 TimestampTz run_at);
+extern void jq_xact_owe_push(const JqReadyRef *ref, RelFileNumber file,
+							 const JqReadyEntry *entry, TimestampTz run_at);
 
 /* A job was popped; before its row is touched.  Abort: give it back. */
-extern void jq_xact_owe_popped(const JqReadyRef *ref,
-							   RelFileNumber file,
+extern void jq_xact_owe_popped(const JqReadyRef *ref, RelFileNumber file,
 							   const JqReadyEntry *entry);
 
 /* A waiting row is about to be changed otherwise.  Abort: the same. */
-extern void jq_xact_owe_changed(const JqReadyRef *ref,
-								RelFileNumber file,
+extern void jq_xact_owe_changed(const JqReadyRef *ref, RelFileNumber file,
 								const JqReadyEntry *entry);
 
 /* A lease was entered.  Abort: remove it. */
