@@ -7,7 +7,8 @@
 #	copy_tree					copy the checkout to $tree, in the scratch folder
 #	private_postgres			copy the installed server to the scratch folder,
 #								to install the extension into; sets $pg_bin
-#	limited SECONDS COMMAND		run a command as the user of the server
+#	limited SECONDS COMMAND		run a command as the user of the server, with a
+#								limit of time and memory
 #	build [MAKE ARGUMENT...]	build the copied tree and install it there
 #	start_server NAME [LINE...]	start a server of our own, with more lines for
 #								its postgresql.conf
@@ -42,6 +43,8 @@ pg_major=${JQ_PG_MAJOR:-15}
 	packages_long="debootstrap"
 	packages_demo="python3-psycopg poppler-utils"
 }
+
+memory_limit=$((8 << 30))	# of a process, in bytes
 
 work=		# our scratch folder
 tree=		# the copied checkout
@@ -172,8 +175,8 @@ private_postgres() {
 
 # ------------------------------------------------------------------ commands
 
-# Run a command as the user of the server, in a clean environment, with a
-# limit.  It runs in the background, so that a signal to us is acted upon at
+# Run a command as the user of the server, in a clean environment, with
+# limits.  It runs in the background, so that a signal to us is acted upon at
 # once instead of when the command ends.
 limited() {
 	local seconds=$1 status run=()
@@ -181,6 +184,8 @@ limited() {
 
 	[ "$(id -u)" -ne 0 ] ||
 		run=(setpriv --reuid=postgres --regid=postgres --init-groups)
+	# a leak ends as an error, not as a machine without memory
+	[ -n "${JQ_SANITIZE:-}" ] || run+=(prlimit --as="$memory_limit")
 	run+=(env -i "HOME=$work" "TMPDIR=$work/tmp" "PATH=${pg_bin:+$pg_bin:}$PATH"
 		LC_ALL=C TZ=UTC "${user_env[@]}" timeout -k 10 "$seconds")
 

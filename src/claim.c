@@ -187,12 +187,26 @@ deadline(const ClaimState *state, const JqRow *row)
 	return timeout_us > 0 ? state->now + timeout_us : DT_NOEND;
 }
 
+/*
+ * Is a job due?  One that became due since the claim began may have been
+ * pushed, and popped by us: then the horizon has moved meanwhile.
+ */
 static bool
-is_claimable(const ClaimState *state, const JqRow *row)
+is_due(ClaimState *state, const JqRow *row)
+{
+	TimestampTz run_at = DatumGetTimestampTz(JQ_ROW(row, run_at));
+
+	if (JQ_ROW_IS_NULL(row, run_at) || run_at <= state->horizon)
+		return true;
+	state->horizon = jq_due_horizon(jq_database_index());
+	return run_at <= state->horizon;
+}
+
+static bool
+is_claimable(ClaimState *state, const JqRow *row)
 {
 	return DatumGetChar(JQ_ROW(row, state)) == JQ_STATE_WAITING &&
-		   (JQ_ROW_IS_NULL(row, run_at) ||
-			DatumGetTimestampTz(JQ_ROW(row, run_at)) <= state->horizon);
+		   is_due(state, row);
 }
 
 /* Turn a waiting row into a running one. */
@@ -237,11 +251,16 @@ is_only_locked(JqRow *row)
 static void
 enter_lease(JqLease *lease, const JqRow *row)
 {
+	int database = jq_database_index();
+
 	lease->tid = row->tuple->t_self;
 	if (jq_lease_enter(lease))
+	{
 		jq_xact_owe_lease(lease->job_id, lease->token);
+		jq_database_wake_at(database, lease->expires_at);
+	}
 	else
-		jq_due_unlisted_lease(jq_database_index(), lease->expires_at);
+		jq_due_unlisted_lease(database, lease->expires_at);
 }
 
 /* Claim the job of a hint.  False if the hint does not hold. */

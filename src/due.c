@@ -21,7 +21,8 @@ typedef struct JqDue
 	slock_t mutex;		  /* protects the fields below */
 	TimestampTz horizon;  /* due jobs up to this are moved, or about to be */
 	TimestampTz done;	  /* due jobs up to this were moved */
-	TimestampTz next;	  /* first scheduled job behind the horizon */
+	TimestampTz next;	  /* first scheduled job not moved yet */
+	TimestampTz arrived;  /* first that came since the last advance */
 	TimestampTz unlisted; /* first end of a lease without an entry */
 } JqDue;
 
@@ -50,116 +51,121 @@ jq_due_shmem_init(bool found)
 		dues[i].horizon = jq_clock_epoch();
 		dues[i].done = dues[i].horizon;
 		dues[i].next = DT_NOBEGIN;
+		dues[i].arrived = DT_NOEND;
 		dues[i].unlisted = DT_NOBEGIN;
 	}
 }
 
 void
-jq_due_reset(int i)
+jq_due_reset(int database_index)
 {
-	if (i < 0)
+	if (database_index < 0)
 		return;
-	SpinLockAcquire(&dues[i].mutex);
-	dues[i].next = DT_NOBEGIN;
-	dues[i].unlisted = DT_NOBEGIN;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	dues[database_index].next = DT_NOBEGIN;
+	dues[database_index].unlisted = DT_NOBEGIN;
+	SpinLockRelease(&dues[database_index].mutex);
 }
 
 TimestampTz
-jq_due_horizon(int i)
+jq_due_horizon(int database_index)
 {
 	TimestampTz now = jq_now();
 	TimestampTz horizon;
 
-	if (i < 0)
+	if (database_index < 0)
 		return now;
-	SpinLockAcquire(&dues[i].mutex);
-	horizon = dues[i].horizon;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	horizon = dues[database_index].horizon;
+	SpinLockRelease(&dues[database_index].mutex);
 	return Max(horizon, now);
 }
 
 bool
-jq_due_arrive(int i, TimestampTz run_at)
+jq_due_arrive(int database_index, TimestampTz run_at)
 {
 	bool due;
 
-	if (i < 0)
+	if (database_index < 0)
 		return true;
-	SpinLockAcquire(&dues[i].mutex);
-	due = run_at <= dues[i].horizon;
+	SpinLockAcquire(&dues[database_index].mutex);
+	due = run_at <= dues[database_index].horizon;
 	if (!due)
-		dues[i].next = Min(dues[i].next, run_at);
-	SpinLockRelease(&dues[i].mutex);
+		dues[database_index].arrived =
+			Min(dues[database_index].arrived, run_at);
+	dues[database_index].next =
+		Min(dues[database_index].next, dues[database_index].arrived);
+	SpinLockRelease(&dues[database_index].mutex);
 	if (!due)
-		jq_database_wake_at(i, run_at);
+		jq_database_wake_at(database_index, run_at);
 	return due;
 }
 
 TimestampTz
-jq_due_advance(int i, TimestampTz *horizon)
+jq_due_advance(int database_index, TimestampTz *horizon)
 {
 	TimestampTz done;
 
-	SpinLockAcquire(&dues[i].mutex);
-	dues[i].horizon = Max(dues[i].horizon, *horizon);
-	dues[i].next = DT_NOEND;
-	*horizon = dues[i].horizon;
-	done = dues[i].done;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	dues[database_index].horizon = Max(dues[database_index].horizon, *horizon);
+	dues[database_index].arrived = DT_NOEND;
+	*horizon = dues[database_index].horizon;
+	done = dues[database_index].done;
+	SpinLockRelease(&dues[database_index].mutex);
 	return done;
 }
 
 void
-jq_due_finish(int i, TimestampTz horizon, TimestampTz next)
+jq_due_finish(int database_index, TimestampTz horizon, TimestampTz next)
 {
-	SpinLockAcquire(&dues[i].mutex);
-	dues[i].done = horizon;
-	dues[i].next = Min(dues[i].next, next);
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	dues[database_index].done = horizon;
+	dues[database_index].next = Min(dues[database_index].arrived, next);
+	SpinLockRelease(&dues[database_index].mutex);
 }
 
 TimestampTz
-jq_due_next(int i)
+jq_due_next(int database_index)
 {
 	TimestampTz next;
 
-	SpinLockAcquire(&dues[i].mutex);
-	next = dues[i].next;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	next = dues[database_index].next;
+	SpinLockRelease(&dues[database_index].mutex);
 	return next;
 }
 
 void
-jq_due_unlisted_lease(int i, TimestampTz expires_at)
+jq_due_unlisted_lease(int database_index, TimestampTz expires_at)
 {
-	if (i < 0)
+	if (database_index < 0)
 		return;
-	SpinLockAcquire(&dues[i].mutex);
-	dues[i].unlisted = Min(dues[i].unlisted, expires_at);
-	SpinLockRelease(&dues[i].mutex);
-	jq_database_wake_at(i, expires_at);
+	SpinLockAcquire(&dues[database_index].mutex);
+	dues[database_index].unlisted =
+		Min(dues[database_index].unlisted, expires_at);
+	SpinLockRelease(&dues[database_index].mutex);
+	jq_database_wake_at(database_index, expires_at);
 }
 
 TimestampTz
-jq_due_unlisted_next(int i)
+jq_due_unlisted_next(int database_index)
 {
 	TimestampTz next;
 
-	SpinLockAcquire(&dues[i].mutex);
-	next = dues[i].unlisted;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	next = dues[database_index].unlisted;
+	SpinLockRelease(&dues[database_index].mutex);
 	return next;
 }
 
 TimestampTz
-jq_due_unlisted_take(int i)
+jq_due_unlisted_take(int database_index)
 {
 	TimestampTz next;
 
-	SpinLockAcquire(&dues[i].mutex);
-	next = dues[i].unlisted;
-	dues[i].unlisted = DT_NOEND;
-	SpinLockRelease(&dues[i].mutex);
+	SpinLockAcquire(&dues[database_index].mutex);
+	next = dues[database_index].unlisted;
+	dues[database_index].unlisted = DT_NOEND;
+	SpinLockRelease(&dues[database_index].mutex);
 	return next;
 }

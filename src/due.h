@@ -35,8 +35,8 @@ extern bool jq_due_arrive(int database_index, TimestampTz run_at);
 /*
  * Move the horizon up to *horizon, which is raised to where it is if that is
  * later.  Returns up to where due jobs were moved before: the caller moves
- * those between, then says so, with the time of the first job after them.  A
- * worker that dies before leaves the work to the next.
+ * those between, then says so, with the time of the first job after them.  If
+ * it fails or dies before, the next call returns the same again.
  */
 extern TimestampTz jq_due_advance(int database_index, TimestampTz *horizon);
 extern void jq_due_finish(int database_index, TimestampTz horizon,

@@ -40,7 +40,7 @@ typedef struct Options
 {
 	JqQueue queue;
 	text *job_type;
-	int priority;
+	int16 priority;
 	TimestampTz run_at; /* DT_NOBEGIN: at once */
 	int max_attempts;
 	int64 session_id; /* 0: none */
@@ -196,7 +196,7 @@ read_options(FunctionCallInfo fcinfo, const ArgNumbers *args, Options *options)
 
 	memset(options, 0, sizeof(Options));
 	options->job_type = jq_arg_name(fcinfo, args->job_type, "job_type", true);
-	options->priority = jq_arg_int(
+	options->priority = (int16) jq_arg_int(
 		fcinfo, args->priority, "priority", PG_INT16_MIN, PG_INT16_MAX, 0);
 	options->run_at = read_run_at(fcinfo, args);
 	options->max_attempts =

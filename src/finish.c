@@ -119,15 +119,20 @@ complete_one(JqJobTable *table, int64 id, int64 token, Finished *finished)
 	return OUTCOME_COMPLETED;
 }
 
-static const int64 *sort_ids; /* for compare_ids() */
+static const Batch *sort_batch; /* for compare_leases() */
 
 static int
-compare_ids(const void *a, const void *b)
+compare_leases(const void *a, const void *b)
 {
-	int64 x = sort_ids[*(const int *) a];
-	int64 y = sort_ids[*(const int *) b];
+	const int *x = a;
+	const int *y = b;
+	const Batch *batch = sort_batch;
 
-	return (x > y) - (x < y);
+	if (batch->ids[*x] != batch->ids[*y])
+		return batch->ids[*x] > batch->ids[*y] ? 1 : -1;
+	if (batch->tokens[*x] != batch->tokens[*y])
+		return batch->tokens[*x] > batch->tokens[*y] ? 1 : -1;
+	return *x - *y;
 }
 
 /* Everybody locks rows in the order of their ids, so that none deadlocks. */
@@ -138,9 +143,23 @@ order_by_id(const Batch *batch)
 
 	for (int i = 0; i < batch->n; i++)
 		order[i] = i;
-	sort_ids = batch->ids;
-	qsort(order, batch->n, sizeof(int), compare_ids);
+	sort_batch = batch;
+	qsort(order, batch->n, sizeof(int), compare_leases);
 	return order;
+}
+
+static bool
+same_lease(const Batch *batch, int a, int b)
+{
+	return batch->ids[a] == batch->ids[b] &&
+		   batch->tokens[a] == batch->tokens[b];
+}
+
+/* What a lease that is named twice in a call gets the second time. */
+static Outcome
+again(Outcome first)
+{
+	return first == OUTCOME_COMPLETED ? OUTCOME_REPEATED : first;
 }
 
 static void
@@ -159,6 +178,11 @@ complete_batch(Batch *batch)
 	{
 		int i = order[o];
 
+		if (o > 0 && same_lease(batch, i, order[o - 1]))
+		{
+			batch->outcomes[i] = again(batch->outcomes[order[o - 1]]);
+			continue;
+		}
 		batch->outcomes[i] =
 			complete_one(&table, batch->ids[i], batch->tokens[i], &finished);
 		if (batch->outcomes[i] != OUTCOME_COMPLETED)

@@ -166,11 +166,20 @@ take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 	return status;
 }
 
+/* The worker must be awake when a lease ends that was made shorter. */
+static void
+expect_end(TimestampTz now, int64 lease_us)
+{
+	if (lease_us > 0)
+		jq_database_wake_at(jq_database_index(), now + lease_us);
+}
+
 static Status
 beat(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 {
 	TimestampTz now = jq_now();
 
+	expect_end(now, lease_us);
 	switch (jq_lease_beat(job_id, token, now, lease_us, progress))
 	{
 		case JQ_BEAT_HELD:

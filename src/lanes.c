@@ -141,7 +141,7 @@ take_from_head(JqLanes *lanes, JqReadyEntry *entries, int max)
 
 	memcpy(
 		entries, &chunk->entries[lane->head_entry], sizeof(JqReadyEntry) * n);
-	lane->head_entry += n;
+	lane->head_entry = (int16) (lane->head_entry + n);
 	lanes->nentries -= n;
 
 	if (lane->head_entry == end)

@@ -126,7 +126,7 @@ hash_of(Oid database, int64 job_id)
 static int
 partition_of(uint32 hash)
 {
-	return hash % NUM_PARTITIONS;
+	return (int) (hash % NUM_PARTITIONS);
 }
 
 static int *
@@ -178,7 +178,7 @@ discard(uint32 hash, JqLeaseEntry *entry)
 	*link = entry->next;
 	entry->used = false;
 	entry->next = partition->free;
-	partition->free = entry - entries;
+	partition->free = (int) (entry - entries);
 	partition->nused--;
 }
 

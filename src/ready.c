@@ -235,7 +235,7 @@ free_slot(JqReadySlot *slot)
 	slot->key = (JqReadyKey){0};
 	slot->scanning = false;
 	slot->next = directory->free;
-	directory->free = slot - slots;
+	directory->free = (int) (slot - slots);
 }
 
 /*
@@ -603,9 +603,9 @@ jq_ready_forget_database(Oid database)
 }
 
 bool
-jq_ready_inspect(int number, JqReadyInfo *info)
+jq_ready_inspect(int slot_number, JqReadyInfo *info)
 {
-	JqReadySlot *slot = &slots[number];
+	JqReadySlot *slot = &slots[slot_number];
 
 	LWLockAcquire(SLOT_LOCK(slot), LW_SHARED);
 	*info = (JqReadyInfo){

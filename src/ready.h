@@ -124,7 +124,7 @@ extern void jq_ready_forget(const JqReadyKey *key);
 extern void jq_ready_reset_database(Oid database);
 extern void jq_ready_forget_database(Oid database);
 
-/* What a slot holds.  False if it is free.  0 <= slot < jq_max_queues. */
-extern bool jq_ready_inspect(int slot, JqReadyInfo *info);
+/* What a slot holds.  False if it is free.  Slots count to max_queues. */
+extern bool jq_ready_inspect(int slot_number, JqReadyInfo *info);
 
 #endif /* JQ_READY_H */

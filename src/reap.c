@@ -44,6 +44,13 @@
 
 #define FLUSH_INTERVAL_US USECS_PER_SEC
 #define RETRY_US (USECS_PER_SEC / 2)
+
+/*
+ * Between two looks at all running rows: at least this, and so much more than
+ * a look takes that the worker is not busy with it.
+ */
+#define LOOK_INTERVAL_US (USECS_PER_SEC / 2)
+#define LOOK_SHARE 10
 #define HOUSEKEEPING_INTERVAL_US (60 * USECS_PER_SEC)
 
 /*
@@ -256,8 +263,11 @@ query_counts(JqStatement *statement, int ncounts, int64 *counts)
 	SPI_finish();
 }
 
-/* Look at rows whose lease is not in shared memory. */
-static void
+/*
+ * Look at rows whose lease is not in shared memory.  Returns for how long not
+ * to do it again, in microseconds.
+ */
+static int64
 recover_unlisted(int database)
 {
 	static JqStatement recover = {
@@ -265,6 +275,7 @@ recover_unlisted(int database)
 		.expected = SPI_OK_SELECT,
 	};
 	int64 recovered;
+	TimestampTz begun = GetCurrentTimestamp();
 
 	jq_bgw_begin("looking for running jobs");
 	if (list_leases(database))
@@ -273,6 +284,8 @@ recover_unlisted(int database)
 		query_counts(&recover, 1, &recovered);
 	}
 	jq_bgw_commit();
+
+	return Max(LOOK_INTERVAL_US, LOOK_SHARE * (GetCurrentTimestamp() - begun));
 }
 
 /* Recover some jobs.  Returns whether there may be more; *left: not done. */
@@ -302,13 +315,14 @@ recover_batch(int64 *left)
 TimestampTz
 jq_reap_run(void)
 {
+	static TimestampTz not_before = DT_NOBEGIN;
 	int database = jq_database_index();
 	TimestampTz now = jq_now();
 	TimestampTz next = DT_NOEND;
 	int64 left = 0;
 
-	if (jq_due_unlisted_next(database) <= now)
-		recover_unlisted(database);
+	if (jq_due_unlisted_next(database) <= now && not_before <= now)
+		not_before = now + recover_unlisted(database);
 
 	if (jq_lease_next_end(&next) && next <= now)
 	{
@@ -318,7 +332,7 @@ jq_reap_run(void)
 		(void) jq_lease_next_end(&next);
 	}
 
-	next = Min(next, jq_due_unlisted_next(database));
+	next = Min(next, Max(jq_due_unlisted_next(database), not_before));
 	return left > 0 ? Max(next, now + RETRY_US) : next;
 }
 

@@ -62,7 +62,32 @@ block_exists(JqJobTable *table, BlockNumber block)
 	return block < table->nblocks;
 }
 
-/* The version that counts now in a hint's HOT chain; NULL if there is none. */
+/*
+ * The tuple at a place, if it counts now and is in the middle of a HOT chain,
+ * where heap_hot_search_buffer() does not begin.  Under the buffer's lock.
+ */
+static bool
+fetch_heap_only(Relation rel, Buffer buffer, ItemPointer tid, HeapTuple tuple)
+{
+	Page page = BufferGetPage(buffer);
+	OffsetNumber offset = ItemPointerGetOffsetNumber(tid);
+	ItemId item;
+
+	if (offset > PageGetMaxOffsetNumber(page))
+		return false;
+	item = PageGetItemId(page, offset);
+	if (!ItemIdIsNormal(item))
+		return false;
+
+	tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
+	tuple->t_len = ItemIdGetLength(item);
+	tuple->t_tableOid = RelationGetRelid(rel);
+	tuple->t_self = *tid;
+	return HeapTupleIsHeapOnly(tuple) &&
+		   HeapTupleSatisfiesVisibility(tuple, SnapshotSelf, buffer);
+}
+
+/* The version that counts now at a hint, or in the HOT chain that begins there. */
 static HeapTuple
 fetch_tuple(JqJobTable *table, ItemPointer hint)
 {
@@ -77,7 +102,8 @@ fetch_tuple(JqJobTable *table, ItemPointer hint)
 	buffer = ReadBuffer(table->rel, ItemPointerGetBlockNumber(hint));
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	if (heap_hot_search_buffer(
-			hint, table->rel, buffer, SnapshotSelf, &tuple, NULL, true))
+			hint, table->rel, buffer, SnapshotSelf, &tuple, NULL, true) ||
+		fetch_heap_only(table->rel, buffer, hint, &tuple))
 		copy = heap_copytuple(&tuple);
 	UnlockReleaseBuffer(buffer);
 	return copy;
@@ -307,7 +333,7 @@ jq_store_delete(JqJobTable *table, JqRow *row, bool wait)
 static void
 partition_name(TimestampTz finished_at, char *name, Size size)
 {
-	int day = finished_at / USECS_PER_DAY;
+	int day = (int) (finished_at / USECS_PER_DAY);
 	int y, m, d;
 
 	if (finished_at < 0 && finished_at % USECS_PER_DAY != 0)

@@ -93,7 +93,7 @@ SELECT is((SELECT count(*)::int FROM job_queue.claim('enqueue payload', 10000)),
 	'of 2000 savepoints with a job each the 1000 that were kept give one');
 
 -- Times.
-SELECT job_queue.create_queue('enqueue time') \gset
+SELECT job_queue.create_queue('enqueue time', lease => '1 day') \gset
 SELECT job_queue.enqueue('enqueue time', run_at => job_queue.clock() - interval '1 day') AS past \gset
 SELECT job_queue.enqueue('enqueue time', delay => '0 s') AS zero \gset
 SELECT job_queue.enqueue('enqueue time', run_at => '4000-01-01 BC') AS ancient \gset

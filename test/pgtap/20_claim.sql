@@ -14,16 +14,17 @@ SELECT job_queue.enqueue('claim', '{"n": 1}', 'a type', -5, max_attempts => 4,
 RESET job_queue.user_id;
 CALL job_queue.wait_for_jobs('claim', '0 s') \gset
 SELECT ok(:'available', 'a job is available');
-SELECT * FROM job_queue.claim('claim') \gset
-SELECT is(row(:job_id::bigint, :'queue'::text, :'job_type'::text, :'payload'::jsonb, :'metadata'::jsonb, :priority::int,
-			  :attempt::int, :max_attempts::int, :'user_id'::text, :'job_timeout'::interval),
-	row(:enqueued::bigint, 'claim'::text, 'a type'::text, '{"n": 1}'::jsonb, '{"m": 2}'::jsonb, -5,
-		1, 4, 'anna'::text, interval '1 h'),
+CREATE TEMP TABLE told AS SELECT * FROM job_queue.claim('claim');
+SELECT job_id, lease_token, lease_expires_at FROM told \gset
+SELECT results_eq(
+	$$SELECT job_id, queue, job_type, payload, metadata, priority, attempt, max_attempts, user_id, job_timeout FROM told$$,
+	format($$VALUES (%s::bigint, 'claim', 'a type', '{"n": 1}'::jsonb, '{"m": 2}'::jsonb, -5, 1, 4, 'anna', interval '1 h')$$, :enqueued),
 	'a worker is told everything about the job');
-SELECT is(:'session_id' || :'pipeline' || :'stage', '', 'what it does not have is null');
-SELECT is(:'checkpoint' IN ('', '{}') AND :'completed_stages' IN ('', '{}'), true, 'and there are no checkpoints');
-SELECT is(:'enqueued_at'::timestamptz, enqueued_at, 'it is told when it was enqueued')
-  FROM job_queue.jobs WHERE job_id = :job_id;
+SELECT results_eq(
+	$$SELECT session_id, pipeline, stage, coalesce(completed_stages, '{}'), coalesce(checkpoint, '{}') FROM told$$,
+	$$VALUES (NULL::bigint, NULL::text, NULL::text, '{}'::text[], '{}'::jsonb)$$, 'and what it does not have is null');
+SELECT is(told.enqueued_at, j.enqueued_at, 'it is told when it was enqueued')
+  FROM told JOIN job_queue.jobs j USING (job_id);
 SELECT ok(:lease_token > 0 AND :lease_token < 9007199254740992, 'a token is positive and below 2^53');
 SELECT is(round(pg_temp.seconds(:'lease_expires_at'::timestamptz - job_queue.clock())), 180::double precision,
 	'the lease is the one of the queue');
@@ -51,8 +52,8 @@ SELECT results_eq($$SELECT payload::int, priority FROM job_queue.claim('claim or
 	'VALUES (6, -32768), (3, -5), (7, -5), (1, 0), (5, 0), (2, 5), (4, 32767)',
 	'lower numbers first, and first come first served');
 SELECT job_queue.enqueue('claim order', to_jsonb(n), priority => -n) FROM generate_series(1, 5) n \g /dev/null
-SELECT results_eq($$SELECT c.payload::int FROM generate_series(1, 5), job_queue.claim('claim order') c$$,
-	'VALUES (5)', 'a claim in FROM is called once');
+SELECT is((SELECT count(DISTINCT job_id)::int FROM generate_series(1, 5), job_queue.claim('claim order')), 1,
+	'a claim in FROM is called once');
 SELECT job_queue.enqueue('claim order', to_jsonb(n), priority => n % 3) FROM generate_series(1, 300) n \g /dev/null
 CREATE TEMP TABLE claimed (position serial, job_id bigint, priority int, lease_token bigint);
 DO $$

@@ -12,7 +12,7 @@ BEGIN
 	PERFORM job_queue.fail(job_id, lease_token, 'killed', retry_in => '0 s');
 	LOOP
 		COMMIT;
-		SELECT c.lease_token, c.stage, c.completed_stages, c.checkpoint
+		SELECT c.lease_token, coalesce(c.stage, ''), c.completed_stages, c.checkpoint
 		  INTO lease_token, stage, completed_stages, checkpoint FROM job_queue.claim('stages') c;
 		EXIT WHEN FOUND;
 		PERFORM pg_sleep(0.002);
@@ -21,7 +21,7 @@ END
 $$;
 
 SELECT job_queue.enqueue('stages', pipeline => 'stages doc') AS job_id \gset
-SELECT lease_token, stage, pipeline FROM job_queue.claim('stages') \gset
+SELECT lease_token, coalesce(stage, '') AS stage, pipeline FROM job_queue.claim('stages') \gset
 SELECT is(:'pipeline' || '/' || :'stage', 'stages doc/', 'a fresh job of a pipeline has no stage');
 SELECT ok(job_queue.begin_stage(:job_id, :lease_token, 'extract', 'page 1'), 'a stage is to be done');
 SELECT results_eq(format('SELECT stage, message FROM job_queue.jobs WHERE job_id = %s', :job_id),
@@ -36,18 +36,18 @@ SELECT is(progress, 10::double precision, 'and adds no progress') FROM job_queue
 
 -- Before keep_from a new attempt starts afresh, with what was saved.
 CALL pg_temp.again(:job_id, :lease_token) \gset
-SELECT is(:'stage', '', 'killed before keep_from: no stage to go on from');
+SELECT is(:'stage'::text, '', 'killed before keep_from: no stage to go on from');
 SELECT is(:'completed_stages'::text[], '{extract}', 'but the completed stages are known');
 SELECT is(:'checkpoint'::jsonb, '{"extract": {"pages": 3}}', 'with what they saved');
 SELECT ok(NOT job_queue.begin_stage(:job_id, :lease_token, 'extract'), 'and are skipped');
 SELECT ok(job_queue.begin_stage(:job_id, :lease_token, 'chunk'), 'the next one is not');
 CALL pg_temp.again(:job_id, :lease_token) \gset
-SELECT is(:'stage', '', 'killed within the stage of keep_from: the same');
+SELECT is(:'stage'::text, '', 'killed within the stage of keep_from: the same');
 SELECT ok(job_queue.begin_stage(:job_id, :lease_token, 'chunk'), 'it is to be done again');
 SELECT is(job_queue.checkpoint(:job_id, :lease_token, 'chunk', '[61]'), 'held', 'the stage of keep_from is completed');
 SELECT is(progress, 30::double precision, 'progress is the sum of the weights so far') FROM job_queue.jobs WHERE job_id = :job_id;
 CALL pg_temp.again(:job_id, :lease_token) \gset
-SELECT is(:'stage', 'chunk', 'killed after keep_from: the last completed stage');
+SELECT is(:'stage'::text, 'chunk', 'killed after keep_from: the last completed stage');
 SELECT is(:'completed_stages'::text[], '{extract,chunk}', 'completed stages come in their order');
 SELECT is(:'checkpoint'::jsonb, '{"extract": {"pages": 3}, "chunk": [61]}', 'each with what it saved');
 SELECT is(job_queue.checkpoint(:job_id, :lease_token, 'embed', progress => 55), 'held', 'a checkpoint may say its progress');
@@ -55,7 +55,7 @@ SELECT is(progress, 55::double precision, 'which counts then') FROM job_queue.jo
 SELECT is(job_queue.get_checkpoint(:job_id, 'embed'), NULL, 'and may have nothing to save');
 SELECT ok(NOT job_queue.begin_stage(:job_id, :lease_token, 'embed'), 'it is completed all the same');
 CALL pg_temp.again(:job_id, :lease_token) \gset
-SELECT is(:'stage', 'embed', 'the last completed stage moves on');
+SELECT is(:'stage'::text, 'embed', 'the last completed stage moves on');
 SELECT is(:'checkpoint'::jsonb -> 'chunk', '[61]', 'the states are still there');
 SELECT ok(job_queue.complete(:job_id, :lease_token), 'the job completes');
 SELECT is(job_queue.get_checkpoint(:job_id, 'chunk'), '[61]', 'and its checkpoints stay');
@@ -105,8 +105,8 @@ SELECT lease_token, attempt, completed_stages FROM job_queue.claim('stages') \gs
 SELECT is(:'completed_stages'::text[], ARRAY['one', 'two', 'three', E'it''s\n"big"'], 'retry keeps the checkpoints');
 SELECT job_queue.fail(:job_id, :lease_token, 'x', retryable => false) \g /dev/null
 SELECT job_queue.restart(:job_id) \g /dev/null
-SELECT lease_token, stage, completed_stages, checkpoint FROM job_queue.claim('stages') \gset
-SELECT is(:'stage' || :'completed_stages' || :'checkpoint' IN ('', '{}', '{}{}'), true, 'restart forgets them');
+SELECT lease_token, concat(stage, nullif(completed_stages, '{}'), nullif(checkpoint, '{}')) AS resume FROM job_queue.claim('stages') \gset
+SELECT is(:'resume'::text, '', 'restart forgets them');
 SELECT ok(job_queue.begin_stage(:job_id, :lease_token, 'one'), 'and does everything again');
 SELECT is(job_queue.get_checkpoint(:job_id, 'one'), NULL, 'nothing is saved');
 

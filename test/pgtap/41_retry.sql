@@ -49,7 +49,7 @@ SELECT job_queue.enqueue('retry', delay => '1 h') AS scheduled \gset
 SELECT job_queue.enqueue('retry', priority => -1) AS completed \gset
 SELECT lease_token AS token FROM job_queue.claim('retry') \gset
 SELECT job_queue.complete(:completed, :token) \g /dev/null
-SELECT pg_temp.refused(format('SELECT job_queue.%s(%s)', verb.name, bad.job_id), code, format('%s of a %s job', verb.name, state))
+SELECT pg_temp.refused(format('SELECT job_queue.%s(%s)', verb.name, coalesce(bad.job_id::text, 'NULL')), code, format('%s of a %s job', verb.name, state))
   FROM verb, (VALUES
 	(:ready::bigint, 'JQ008', 'ready'),
 	(:scheduled, 'JQ008', 'scheduled'),
@@ -74,15 +74,15 @@ SELECT is(job_queue.get_checkpoint(:job_id, 's'), NULL, 'its checkpoints are gon
 SELECT results_eq($$SELECT attempt, coalesce(completed_stages, '{}') FROM job_queue.claim('retry')$$, $$VALUES (1, '{}'::text[])$$,
 	'it starts afresh');
 
--- An old failed job still keeps its place by priority and age.
+-- A retried job has its priority.
 SELECT job_queue.create_queue('retry order', max_attempts => 1) \gset
-SELECT job_queue.enqueue('retry order', '1') AS first \gset
+SELECT job_queue.enqueue('retry order', '1', priority => -1) AS first \gset
 SELECT lease_token FROM job_queue.claim('retry order') \gset
 SELECT job_queue.fail(:first, :lease_token, 'x') \g /dev/null
 SELECT job_queue.enqueue('retry order', '2') \g /dev/null
 SELECT job_queue.retry(:first) \g /dev/null
 SELECT results_eq($$SELECT payload::int FROM job_queue.claim('retry order', 2)$$, 'VALUES (1), (2)',
-	'a retried job comes before younger ones');
+	'a retried job comes before those with less priority');
 
 SELECT is(job_queue.drop_queue(name, force => true), true, 'cleaned up: ' || name)
   FROM job_queue.queues WHERE name LIKE 'retry%';

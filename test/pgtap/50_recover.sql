@@ -51,15 +51,15 @@ SELECT array_agg(job_id ORDER BY job_id) AS expired FROM job_queue.claim('recove
 SELECT lease_token AS poison_token FROM job_queue.claim('recover hand') \gset
 SELECT job_queue.enqueue('recover') AS kept \gset
 SELECT lease_token AS kept_token FROM job_queue.claim('recover', lease => '1 h') \gset
-BEGIN;
-LOCK TABLE job_queue.job IN SHARE ROW EXCLUSIVE MODE;
+SELECT job_queue.fault_arm('maintenance-reap', 'wait') \g /dev/null
 SELECT job_queue.advance_clock('301 s') \g /dev/null
+SELECT pg_temp.wait_until($$SELECT bool_or(waiting > 0) FROM job_queue.fault_points() WHERE name = 'maintenance-reap'$$) \g /dev/null
 SELECT results_eq($$SELECT job_id, new_status FROM job_queue.recover_stalled('recover') ORDER BY job_id$$,
 	format($$SELECT unnest(%L::bigint[]), 'ready'$$, :'expired'), 'recover_stalled recovers a queue''s and tells');
 SELECT results_eq($$SELECT job_id, new_status FROM job_queue.recover_stalled()$$, format($$VALUES (%s::bigint, 'failed')$$, :poison),
 	'or that of all queues');
 SELECT is_empty($$SELECT * FROM job_queue.recover_stalled()$$, 'once');
-COMMIT;
+SELECT job_queue.fault_disarm('maintenance-reap') \g /dev/null
 SELECT is(job_queue.heartbeat(:kept, :kept_token), 'held', 'a valid lease is left alone');
 SELECT pg_temp.refused($$SELECT * FROM job_queue.recover_stalled('recover none')$$, 'JQ003', 'a queue that does not exist');
 

@@ -74,7 +74,6 @@ SELECT pg_temp.refused(format('SELECT job_queue.enqueue(%L, %s)', 'bad', option)
 	('delay => ''1 s'', run_at => now()', '22023'),
 	('run_at => ''infinity''', '22023'),
 	('run_at => ''-infinity''', '22023'),
-	('run_at => ''294276-12-31''', '22023'),
 	('max_attempts => 0', '22023'),
 	('max_attempts => -1', '22023'),
 	('max_attempts => 1000001', '22023'),
@@ -90,7 +89,6 @@ SELECT pg_temp.refused(format('SELECT job_queue.enqueue(%L, %s)', 'bad', option)
 	('pipeline => ''''', '22023'),
 	('pipeline => ''none''', 'JQ011'),
 	('session_id => 1', 'JQ011'),
-	('session_id => -1', 'JQ011'),
 	('job_timeout => ''0''', '22023'),
 	('job_timeout => ''-1 s''', '22023'),
 	('job_timeout => ''1001 years''', '22023')) bad(option, code);
@@ -158,8 +156,8 @@ SELECT throws_ok(format('SET job_queue.%s', setting), code, NULL, 'SET ' || sett
 	('no_such_setting = 1', '42602')) bad(setting, code);
 
 -- Nothing of all that left a trace.
-SELECT results_eq($$SELECT payload::int, status FROM job_queue.jobs WHERE queue = 'bad' ORDER BY job_id$$,
-	$$VALUES (1, 'running'), (2, 'ready')$$, 'the jobs are as they were');
+SELECT results_eq($$SELECT payload::text, status FROM job_queue.jobs WHERE queue = 'bad' ORDER BY job_id$$,
+	$$VALUES ('1', 'running'), ('2', 'ready')$$, 'the jobs are as they were');
 SELECT is(job_queue.heartbeat(job_id, lease_token), 'held', 'the lease is held') FROM running;
 SELECT is((SELECT array_agg(payload) FROM job_queue.claim('bad', 10)), ARRAY['2'::jsonb], 'and the other job is claimed, once');
 SELECT is((SELECT count(*)::int FROM job_queue.queues WHERE name IN ('bad new', 'bad none', '') OR octet_length(name) > 255), 0,
