@@ -66,6 +66,25 @@ AS 'MODULE_PATHNAME', 'job_queue_effective_lease_end';
 COMMENT ON FUNCTION job_queue._effective_lease_end(bigint, bigint, timestamptz, timestamptz) IS
 	'Internal: the true end of a lease: as shared memory has it, else the row''s, prolonged after a restart.';
 
+CREATE FUNCTION job_queue._end_lease(
+	job_id		bigint,
+	lease_token	bigint,
+	row_end		timestamptz,
+	started_at	timestamptz)
+RETURNS timestamptz
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'job_queue_end_lease';
+COMMENT ON FUNCTION job_queue._end_lease(bigint, bigint, timestamptz, timestamptz) IS
+	'Internal: refuses the worker of a lease that has run out until the transaction ends, and returns when it ran out; '
+	'null if it is valid.  The caller holds the row''s lock.';
+
+CREATE FUNCTION job_queue._forget_lease(job_id bigint, lease_token bigint)
+RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'job_queue_forget_lease';
+COMMENT ON FUNCTION job_queue._forget_lease(bigint, bigint) IS
+	'Internal: forgets a lease whose row is gone.';
+
 CREATE FUNCTION job_queue._ready_index()
 RETURNS TABLE (
 	queue_id			int,

@@ -66,11 +66,17 @@ BEGIN
 	   AND (_recover.only_queue IS NULL OR held.queue_id = _recover.only_queue)
 	   FOR UPDATE SKIP LOCKED;
 	IF NOT FOUND THEN
+		-- Not locked but gone, by TRUNCATE for example: then there is nothing to recover, ever.
+		IF NOT EXISTS (SELECT FROM job_queue.job gone
+						WHERE gone.id = _recover.job_id AND gone.lease_token = _recover.lease_token) THEN
+			PERFORM job_queue._forget_lease(_recover.job_id, _recover.lease_token);
+		END IF;
 		RETURN NULL;
 	END IF;
 
-	lease_end := job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at, j.started_at);
-	IF lease_end > job_queue.clock() THEN
+	-- From here on its worker is refused, unless the lease is valid after all.
+	lease_end := job_queue._end_lease(j.id, j.lease_token, j.lease_expires_at, j.started_at);
+	IF lease_end IS NULL THEN
 		RETURN NULL;
 	END IF;
 	RETURN job_queue._recover_job(j, lease_end);

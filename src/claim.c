@@ -206,6 +206,7 @@ static bool
 is_claimable(ClaimState *state, const JqRow *row)
 {
 	return DatumGetChar(JQ_ROW(row, state)) == JQ_STATE_WAITING &&
+		   DatumGetInt32(JQ_ROW(row, queue_id)) == state->args->queue.id &&
 		   is_due(state, row);
 }
 
@@ -256,7 +257,7 @@ enter_lease(JqLease *lease, const JqRow *row)
 	lease->tid = row->tuple->t_self;
 	if (jq_lease_enter(lease))
 	{
-		jq_xact_owe_lease(lease->job_id, lease->token);
+		jq_xact_owe_lease(lease->job_id, lease->token, lease->expires_at);
 		jq_database_wake_at(database, lease->expires_at);
 	}
 	else
@@ -369,7 +370,7 @@ claim_all(ClaimState *state)
 static void
 require_slot(JqQueue *queue)
 {
-	if (!jq_ready_open(&queue->ready))
+	if (!jq_queue_open_index(queue))
 		ereport(ERROR,
 				errcode(JQ_ERRCODE_NO_SHARED_MEMORY),
 				errmsg("no shared memory for queue \"%s\"", queue->name),

@@ -246,6 +246,12 @@ open_entry(void)
 }
 
 int
+jq_database_reopen(void)
+{
+	return registry == NULL ? NO_ENTRY : open_entry();
+}
+
+int
 jq_database_index(void)
 {
 	static int cached = NO_ENTRY;

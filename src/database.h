@@ -51,6 +51,9 @@ extern void jq_database_shmem_init(LWLock *my_lock, bool found);
  */
 extern int jq_database_index(void);
 
+/* The same, when a worker may have found no extension and was too early. */
+extern int jq_database_reopen(void);
+
 /*
  * At commit: wake the maintenance worker, always, or if it means to sleep
  * longer.

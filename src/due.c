@@ -84,12 +84,13 @@ jq_due_horizon(int database_index)
 bool
 jq_due_arrive(int database_index, TimestampTz run_at)
 {
+	TimestampTz now = jq_now();
 	bool due;
 
 	if (database_index < 0)
 		return true;
 	SpinLockAcquire(&dues[database_index].mutex);
-	due = run_at <= dues[database_index].horizon;
+	due = run_at <= Max(dues[database_index].horizon, now);
 	if (!due)
 		dues[database_index].arrived =
 			Min(dues[database_index].arrived, run_at);

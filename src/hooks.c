@@ -29,6 +29,7 @@
 
 #include "compat.h"
 #include "database.h"
+#include "due.h"
 #include "hooks.h"
 #include "ready.h"
 #include "xact.h"
@@ -173,7 +174,7 @@ prepare_database_command(const Node *command)
 	}
 }
 
-/* After these, rows have changed that no callback of ours has seen. */
+/* Commands after which rows are there that no callback of ours has seen. */
 static bool
 finishes_prepared_transaction(const Node *command)
 {
@@ -185,6 +186,24 @@ finishes_prepared_transaction(const Node *command)
 	kind = ((const TransactionStmt *) command)->kind;
 	return kind == TRANS_STMT_COMMIT_PREPARED ||
 		   kind == TRANS_STMT_ROLLBACK_PREPARED;
+}
+
+/*
+ * Another transaction has ended, and nobody knows what it did: have the ready
+ * index and the worker look at the tables, if they are here.
+ */
+static void
+look_at_everything(void)
+{
+	int database;
+
+	if (!OidIsValid(get_extension_oid("job_queue", true)))
+		return;
+
+	database = jq_database_reopen();
+	jq_ready_reset_database(MyDatabaseId);
+	jq_due_reset(database);
+	jq_database_wake(database);
 }
 
 /*
@@ -217,7 +236,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			completion);
 
 	if (finishes_prepared)
-		jq_ready_reset_database(MyDatabaseId);
+		look_at_everything();
 }
 
 /*

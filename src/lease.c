@@ -14,13 +14,18 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
+#include "clock.h"
 #include "guc.h"
 #include "lease.h"
 #include "retry.h"
 
 #define NUM_PARTITIONS 32
 #define NO_ENTRY (-1)
+
+/* How long recovery leaves a lease alone that it could not end. */
+#define SPARE_US (USECS_PER_SEC / 2)
 
 /* Protected by its partition's lock. */
 typedef struct JqLeaseEntry
@@ -212,7 +217,7 @@ enter(const JqLease *lease, bool replace)
 
 	LWLockAcquire(&locks[partition_of(hash)].lock, LW_EXCLUSIVE);
 	entry = find(hash, lease->database, lease->job_id);
-	if (entry == NULL || replace)
+	if (entry == NULL || replace || entry->lease.token != lease->token)
 	{
 		if (entry == NULL)
 			entry = add(hash);
@@ -323,9 +328,30 @@ jq_lease_spare(int64 job_id, int64 token)
 	uint32 hash;
 	JqLeaseEntry *entry = lock_and_find(MyDatabaseId, job_id, token, &hash);
 
-	if (entry != NULL)
+	if (entry != NULL && entry->lease.ending)
+	{
 		entry->lease.ending = false;
+		entry->lease.spared_until = jq_now() + SPARE_US;
+	}
 	unlock(hash);
+}
+
+JqLeaseEnd
+jq_lease_end(int64 job_id, int64 token, TimestampTz now, TimestampTz *end)
+{
+	uint32 hash;
+	JqLeaseEntry *entry = lock_and_find(MyDatabaseId, job_id, token, &hash);
+	JqLeaseEnd answer = JQ_LEASE_UNKNOWN;
+
+	if (entry != NULL)
+	{
+		*end = entry->lease.expires_at;
+		answer = *end > now ? JQ_LEASE_VALID : JQ_LEASE_ENDED;
+		if (answer == JQ_LEASE_ENDED)
+			entry->lease.ending = true;
+	}
+	unlock(hash);
+	return answer;
 }
 
 void
@@ -361,7 +387,9 @@ jq_lease_next_end(TimestampTz *next)
 		for (int i = first; i < first + partitions[p].high; i++)
 			if (entries[i].used && entries[i].lease.database == MyDatabaseId)
 			{
-				*next = Min(*next, entries[i].lease.expires_at);
+				*next = Min(*next,
+							Max(entries[i].lease.expires_at,
+								entries[i].lease.spared_until));
 				found = true;
 			}
 		LWLockRelease(&locks[p].lock);
@@ -381,7 +409,8 @@ collect_ended_in(int p, TimestampTz now, JqLeaseId *ended, int max)
 		JqLease *lease = &entries[i].lease;
 
 		if (!entries[i].used || lease->database != MyDatabaseId ||
-			lease->ending || lease->expires_at > now)
+			lease->ending || lease->expires_at > now ||
+			lease->spared_until > now)
 			continue;
 		lease->ending = true;
 		ended[n++] = (JqLeaseId){lease->job_id, lease->token};

@@ -51,7 +51,8 @@ typedef struct JqLease
 	TimestampTz expires_at;
 	TimestampTz deadline; /* end of the attempt by job_timeout, or DT_NOEND */
 	TimestampTz beat_at;  /* last sign of life */
-	int64 version;		  /* grows with each report */
+	TimestampTz spared_until; /* recovery does not try again before */
+	int64 version;			  /* grows with each report */
 	JqProgress progress;
 } JqLease;
 
@@ -73,7 +74,7 @@ extern void jq_lease_shmem_init(LWLockPadded *locks, bool found);
  */
 extern bool jq_lease_enter(const JqLease *lease);
 
-/* Enter a lease found in a row, unless the job has an entry already. */
+/* Enter a lease found in a row, unless it has an entry already. */
 extern bool jq_lease_adopt(const JqLease *lease);
 
 /*
@@ -110,7 +111,21 @@ typedef struct JqLeaseId
 
 extern int jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max);
 
-/* Recovery did not take this job away after all. */
+/*
+ * End a lease, if it has run out: from now on its worker is refused, until
+ * jq_lease_spare.
+ */
+typedef enum JqLeaseEnd
+{
+	JQ_LEASE_ENDED,
+	JQ_LEASE_VALID,
+	JQ_LEASE_UNKNOWN, /* no such entry */
+} JqLeaseEnd;
+
+extern JqLeaseEnd jq_lease_end(int64 job_id, int64 token, TimestampTz now,
+							   TimestampTz *end);
+
+/* Recovery did not take this job away after all; it may try again later. */
 extern void jq_lease_spare(int64 job_id, int64 token);
 
 /*

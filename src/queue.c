@@ -30,7 +30,6 @@
 #include "guc.h"
 #include "owner.h"
 #include "queue.h"
-#include "shmem.h"
 
 typedef struct QueueByName
 {
@@ -119,7 +118,7 @@ decode(HeapTuple tuple, TupleDesc desc, JqQueue *queue)
 		DatumGetBool(heap_getattr(tuple, Anum_queue_paused, desc, &isnull));
 }
 
-/* Where its ready index is, if the library was preloaded. */
+/* What its ready index is called; it is opened by who claims. */
 static void
 locate(JqQueue *queue)
 {
@@ -127,8 +126,6 @@ locate(JqQueue *queue)
 									.relation = jq_catalog_oid(JQ_JOB),
 									.queue_id = queue->id};
 	queue->ready.slot = JQ_NO_SLOT;
-	if (jq_shmem_available())
-		(void) jq_ready_open(&queue->ready);
 }
 
 /* Read a queue by a unique index, as it is committed now. */
@@ -221,6 +218,23 @@ jq_queue_find_by_id(int32 id, JqQueue *queue)
 	return true;
 }
 
+bool
+jq_queue_open_index(JqQueue *queue)
+{
+	QueueByName *named;
+
+	if (queue->ready.slot != JQ_NO_SLOT)
+		return true;
+	if (!jq_ready_open(&queue->ready))
+		return false;
+
+	/* Next time it is known where it is. */
+	named = hash_search(by_name, queue->name, HASH_FIND, NULL);
+	if (named != NULL)
+		named->queue.ready.slot = queue->ready.slot;
+	return true;
+}
+
 void
 jq_queue_get(const text *name, JqQueue *queue)
 {
@@ -272,20 +286,4 @@ void
 jq_queue_lock_exclusive(int32 id)
 {
 	LockDatabaseObject(jq_catalog_oid(JQ_QUEUE), id, 0, AccessExclusiveLock);
-}
-
-PG_FUNCTION_INFO_V1(job_queue_lock_queue);
-
-/*
- * job_queue._lock_queue(queue_id int) returns void
- *
- * Waits for those who enqueue to the queue, and keeps others out until the
- * end of the transaction.
- */
-Datum
-job_queue_lock_queue(PG_FUNCTION_ARGS)
-{
-	jq_arg_require(fcinfo, 0, "queue_id");
-	jq_queue_lock_exclusive(PG_GETARG_INT32(0));
-	PG_RETURN_VOID();
 }

@@ -21,14 +21,20 @@ typedef struct JqQueue
 	int64 max_depth;	  /* waiting jobs; 0: no limit */
 	bool relaxed;		  /* claims need not wait for the disk */
 	bool paused;
-	JqReadyRef ready; /* slot is JQ_NO_SLOT if there is no shared memory */
+	JqReadyRef ready; /* slot is JQ_NO_SLOT until somebody claims */
 } JqQueue;
 
 /* Find a queue.  A copy: the cache may be dropped at any moment. */
 extern bool jq_queue_find(const text *name, JqQueue *queue);
 extern bool jq_queue_find_by_id(int32 id, JqQueue *queue);
 
-/* The same, with error JQ003 if there is none. */
+/*
+ * Find or make the ready index of a queue.  False if there is no room for
+ * it, in shared memory that must be there.
+ */
+extern bool jq_queue_open_index(JqQueue *queue);
+
+/* The same as jq_queue_find, with error JQ003 if there is none. */
 extern void jq_queue_get(const text *name, JqQueue *queue);
 
 /* The same, creating it if job_queue.auto_create_queues allows. */

@@ -374,6 +374,55 @@ job_queue_expired_leases(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+PG_FUNCTION_INFO_V1(job_queue_end_lease);
+
+/*
+ * job_queue._end_lease(job_id bigint, lease_token bigint,
+ *						row_end timestamptz, started_at timestamptz)
+ *		returns timestamptz
+ *
+ * Ends a lease that has run out: its worker is refused until the transaction
+ * ends, which then has taken the job away, or not.  Returns when it ran out;
+ * null if it is still valid.  Declared STRICT.  The caller holds the row's
+ * lock, under which a lease without an entry is taken up.
+ */
+Datum
+job_queue_end_lease(PG_FUNCTION_ARGS)
+{
+	int64 job_id = PG_GETARG_INT64(0);
+	int64 token = PG_GETARG_INT64(1);
+	TimestampTz now = jq_now();
+	TimestampTz end =
+		end_without_entry(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3));
+	JqLeaseEnd answer = JQ_LEASE_UNKNOWN;
+
+	if (jq_shmem_available())
+	{
+		jq_xact_reserve(1);
+		answer = jq_lease_end(job_id, token, now, &end);
+	}
+	if (answer == JQ_LEASE_ENDED)
+		jq_xact_owe_spare(job_id, token);
+	if (answer == JQ_LEASE_VALID || end > now)
+		PG_RETURN_NULL();
+	PG_RETURN_TIMESTAMPTZ(end);
+}
+
+PG_FUNCTION_INFO_V1(job_queue_forget_lease);
+
+/*
+ * job_queue._forget_lease(job_id bigint, lease_token bigint) returns void
+ *
+ * Forgets a lease whose row is gone.  Declared STRICT.
+ */
+Datum
+job_queue_forget_lease(PG_FUNCTION_ARGS)
+{
+	if (jq_shmem_available())
+		jq_lease_remove(MyDatabaseId, PG_GETARG_INT64(0), PG_GETARG_INT64(1));
+	PG_RETURN_VOID();
+}
+
 PG_FUNCTION_INFO_V1(job_queue_effective_lease_end);
 
 /*
@@ -495,6 +544,24 @@ run_step(JqStatement *step)
 	jq_bgw_commit();
 }
 
+/* Free the slots of queues that are no more. */
+static void
+forget_dropped_queues(void)
+{
+	jq_bgw_begin("looking for dropped queues");
+	for (int i = 0; i < jq_max_queues; i++)
+	{
+		JqReadyInfo info;
+		JqQueue queue;
+
+		if (jq_ready_inspect(i, &info) && info.key.database == MyDatabaseId &&
+			(info.key.relation != jq_catalog_oid(JQ_JOB) ||
+			 !jq_queue_find_by_id(info.key.queue_id, &queue)))
+			jq_ready_forget(&info.key);
+	}
+	jq_bgw_commit();
+}
+
 TimestampTz
 jq_housekeeping_run(void)
 {
@@ -507,8 +574,10 @@ jq_housekeeping_run(void)
 		{.sql = "SELECT job_queue._maintenance_step('drop_empty_partitions')",
 		 .expected = SPI_OK_SELECT},
 	};
+	TimestampTz begun = jq_now();
 
 	for (int i = 0; i < (int) lengthof(steps); i++)
 		run_step(&steps[i]);
-	return jq_now() + HOUSEKEEPING_INTERVAL_US;
+	forget_dropped_queues();
+	return begun + HOUSEKEEPING_INTERVAL_US;
 }

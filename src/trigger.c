@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * trigger.c
- *		Triggers that keep shared memory true to rows written by SQL.
+ *		What SQL owes to shared memory: row triggers, and dropped queues.
  *
  * SQL means our own functions for the rarer moves, and COPY, restore, logical
  * replication, an administrator.  store.c goes past triggers.
@@ -18,6 +18,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "args.h"
 #include "catalog.h"
 #include "clock.h"
 #include "compat.h"
@@ -203,4 +204,26 @@ job_queue_queue_changed(PG_FUNCTION_ARGS)
 	CacheInvalidateRelcache(data->tg_relation);
 	jq_xact_owe_wake();
 	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(job_queue_lock_queue);
+
+/*
+ * job_queue._lock_queue(queue_id int) returns void
+ *
+ * Waits for those who enqueue to the queue, and keeps others out until the
+ * end of the transaction; then its ready index is forgotten.
+ */
+Datum
+job_queue_lock_queue(PG_FUNCTION_ARGS)
+{
+	JqReadyRef ready = {
+		.key = {.database = MyDatabaseId, .relation = jq_catalog_oid(JQ_JOB)},
+		.slot = JQ_NO_SLOT};
+
+	jq_arg_require(fcinfo, 0, "queue_id");
+	ready.key.queue_id = PG_GETARG_INT32(0);
+	jq_queue_lock_exclusive(ready.key.queue_id);
+	jq_xact_owe_forget(&ready);
+	PG_RETURN_VOID();
 }

@@ -89,7 +89,7 @@ look(const text *name, JqReadyRef *ready)
 
 		CHECK_FOR_INTERRUPTS();
 		jq_queue_get(name, &queue);
-		if (!jq_ready_open(&queue.ready))
+		if (!jq_queue_open_index(&queue))
 			ereport(ERROR,
 					errcode(JQ_ERRCODE_NO_SHARED_MEMORY),
 					errmsg("no shared memory for queue \"%s\"", queue.name),

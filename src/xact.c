@@ -8,8 +8,8 @@
  * PANIC.  So nothing in the callbacks allocates, reads a catalog or reports.
  *
  * A prepared transaction is committed by another session, which knows nothing
- * of our debts: COMMIT PREPARED has all queues of the database scanned anew
- * (hooks.c), and leases that nobody ended run out.
+ * of our debts: COMMIT PREPARED has all queues and running rows of the
+ * database looked at anew (hooks.c).
  *
  *-------------------------------------------------------------------------
  */
@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "database.h"
 #include "due.h"
 #include "fault.h"
@@ -66,6 +67,7 @@ typedef struct Debt
 		TimestampTz time; /* DT_NOBEGIN: at once */
 		int64 token;
 	} u;
+	TimestampTz expires_at; /* of a lease that was entered */
 } Debt;
 
 /* In the order in which they were made, so levels never fall. */
@@ -174,37 +176,38 @@ jq_xact_owe_changed(const JqReadyRef *ref, RelFileNumber file,
 		owe_entry(DEBT_UNDO_BACK, ref, file, entry)->u.time = DT_NOBEGIN;
 }
 
-static void
+static Debt *
 owe_lease(DebtKind kind, int64 job_id, int64 token)
 {
 	Debt *debt = owe(kind);
 
 	debt->entry.job_id = job_id;
 	debt->u.token = token;
+	return debt;
 }
 
 void
-jq_xact_owe_lease(int64 job_id, int64 token)
+jq_xact_owe_lease(int64 job_id, int64 token, TimestampTz expires_at)
 {
-	owe_lease(DEBT_LEASE, job_id, token);
+	owe_lease(DEBT_LEASE, job_id, token)->expires_at = expires_at;
 }
 
 void
 jq_xact_owe_lease_end(int64 job_id, int64 token)
 {
-	owe_lease(DEBT_LEASE_END, job_id, token);
+	(void) owe_lease(DEBT_LEASE_END, job_id, token);
 }
 
 void
 jq_xact_owe_cancel(int64 job_id, int64 token)
 {
-	owe_lease(DEBT_CANCEL, job_id, token);
+	(void) owe_lease(DEBT_CANCEL, job_id, token);
 }
 
 void
 jq_xact_owe_spare(int64 job_id, int64 token)
 {
-	owe_lease(DEBT_SPARE, job_id, token);
+	(void) owe_lease(DEBT_SPARE, job_id, token);
 }
 
 void
@@ -340,9 +343,12 @@ settle(Debt *debt, int max)
 		case DEBT_RECHECK:
 			jq_database_recheck(database_index);
 			break;
+		case DEBT_LEASE:
+			if (debt->expires_at <= jq_now())
+				jq_due_unlisted_lease(database_index, debt->expires_at);
+			break;
 		case DEBT_POPPED:
 		case DEBT_UNDO_BACK:
-		case DEBT_LEASE:
 			break;
 	}
 	return 1;
@@ -390,6 +396,37 @@ undo_from_level(int level)
 		undo(&debts[--ndebts]);
 }
 
+/*
+ * Prepare.
+ */
+
+/*
+ * What this session can still do for a prepared transaction.  Hints go back to
+ * the index: claimers drop those whose row the transaction holds, and COMMIT
+ * PREPARED and ROLLBACK PREPARED have the queues scanned anew.  Leases that it
+ * is about to end are spared: it holds their rows.
+ */
+static void
+settle_for_prepare(void)
+{
+	for (int i = ndebts - 1; i >= 0; i--)
+		switch (debts[i].kind)
+		{
+			case DEBT_PUSH:
+			case DEBT_MOVE_BACK:
+			case DEBT_UNDO_BACK:
+				move_back(&debts[i]);
+				break;
+			case DEBT_POPPED:
+			case DEBT_LEASE_END:
+			case DEBT_SPARE:
+				undo(&debts[i]);
+				break;
+			default:
+				break;
+		}
+}
+
 /* Memory of a huge transaction is not kept for the next. */
 static void
 forget_debts(void)
@@ -425,6 +462,7 @@ xact_callback(XactEvent event, void *arg)
 			forget_debts();
 			break;
 		case XACT_EVENT_PREPARE:
+			settle_for_prepare();
 			forget_debts();
 			break;
 		default:

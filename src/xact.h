@@ -35,8 +35,12 @@ extern void jq_xact_owe_popped(const JqReadyRef *ref, RelFileNumber file,
 extern void jq_xact_owe_changed(const JqReadyRef *ref, RelFileNumber file,
 								const JqReadyEntry *entry);
 
-/* A lease was entered.  Abort: remove it. */
-extern void jq_xact_owe_lease(int64 job_id, int64 token);
+/*
+ * A lease was entered.  Abort: remove it.  Commit: if it has run out already,
+ * recovery may have forgotten it; then the worker looks for its row.
+ */
+extern void jq_xact_owe_lease(int64 job_id, int64 token,
+							  TimestampTz expires_at);
 
 /* A running row was ended.  Commit: remove its lease; abort: spare it. */
 extern void jq_xact_owe_lease_end(int64 job_id, int64 token);

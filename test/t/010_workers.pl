@@ -147,6 +147,12 @@ workers_are('beta,keeper', 'the worker leaves after DROP OWNED');
 sql('alpha', 'DROP ROLE regress_owner', 'CREATE EXTENSION job_queue');
 workers_are('alpha,beta,keeper', 'and comes again');
 
+sql('alpha', 'DROP EXTENSION job_queue CASCADE');
+workers_are('beta,keeper', 'the worker leaves once more');
+sql('alpha', 'BEGIN', 'CREATE EXTENSION job_queue', q{PREPARE TRANSACTION 'p'});
+sql('alpha', q{COMMIT PREPARED 'p'});
+workers_are('alpha,beta,keeper', 'COMMIT PREPARED of CREATE EXTENSION');
+
 # Commands that need a database for themselves
 
 sql('postgres', 'CREATE DATABASE gamma TEMPLATE alpha');
