@@ -78,6 +78,7 @@ CREATE TABLE job_queue.job (
 	message				text,
 	run_at				timestamptz,
 	job_timeout			interval,
+	lease				interval,
 	session_id			bigint,
 	job_type			text,
 	unique_key			text,
@@ -113,6 +114,8 @@ COMMENT ON COLUMN job_queue.job.run_at IS
 	'Not before this time; null: at once.  A claim leaves it as it is.';
 COMMENT ON COLUMN job_queue.job.lease_expires_at IS
 	'End of the lease as claimed; heartbeats move it in shared memory only.';
+COMMENT ON COLUMN job_queue.job.lease IS
+	'Length of the lease, when heartbeats had to move lease_expires_at for want of shared memory; else null.';
 COMMENT ON COLUMN job_queue.job.enqueued_by IS 'The role that enqueued the job.';
 
 -- The order of dispatch.  The refill of a ready index scans it forward.

@@ -211,7 +211,7 @@ AS $$
 		 LIMIT 1
 	)
 	UPDATE job_queue.job
-	   SET state = 'w', lease_token = NULL, started_at = NULL, lease_expires_at = NULL, worker = NULL,
+	   SET state = 'w', lease_token = NULL, started_at = NULL, lease_expires_at = NULL, lease = NULL, worker = NULL,
 		   attempt = _make_waiting.attempt, run_at = _make_waiting.run_at, message = _make_waiting.message,
 		   bytes_done = NULL, bytes_total = NULL,
 		   stage = (SELECT last.stage FROM last), progress = (SELECT last.progress FROM last)

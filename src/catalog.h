@@ -51,6 +51,7 @@ typedef enum JqJobColumn
 	Anum_job_message,
 	Anum_job_run_at,
 	Anum_job_job_timeout,
+	Anum_job_lease,
 	Anum_job_session_id,
 	Anum_job_job_type,
 	Anum_job_unique_key,

@@ -425,6 +425,7 @@ jq_claim_read_args(FunctionCallInfo fcinfo, int rest, JqClaimArgs *args)
 
 	PreventCommandIfReadOnly("job_queue.claim()");
 	jq_shmem_require("job_queue.claim()");
+	jq_arg_require(fcinfo, rest, "max_jobs");
 	args->max_jobs = jq_arg_int(fcinfo, rest, "max_jobs", 1, MAX_CLAIM, 1);
 	args->worker = jq_arg_name(fcinfo, rest + 1, "worker", true);
 	if (args->worker == NULL)

@@ -30,7 +30,7 @@
 #include "guc.h"
 #include "retry.h"
 
-#define NO_ENTRY (-1)
+#define NO_INDEX (-1)
 
 /* A worker that was asked to leave stays out so long, if not called back. */
 #define LEAVE_US (30 * USECS_PER_SEC)
@@ -128,13 +128,6 @@ wake(Latch *latch)
 		SetLatch(latch);
 }
 
-/* When the worker means to wake.  No lock needed. */
-static TimestampTz
-planned_wake(JqDatabase *entry)
-{
-	return (TimestampTz) pg_atomic_read_u64(&entry->wake_at);
-}
-
 void
 jq_launcher_wake(void)
 {
@@ -143,38 +136,35 @@ jq_launcher_wake(void)
 }
 
 /*
- * Entries.  The caller holds the lock.
+ * Entries.  The caller holds the lock, except where it says otherwise.
  */
 
-static int
+static JqDatabase *
 find_entry(Oid database)
 {
 	for (int i = 0; i < jq_max_databases; i++)
 	{
 		if (registry->entries[i].oid == database)
-			return i;
+			return &registry->entries[i];
 	}
-	return NO_ENTRY;
+	return NULL;
 }
 
 /* An entry that nobody needs: free, or of a database without the extension. */
-static int
+static JqDatabase *
 find_room(void)
 {
-	int i = find_entry(InvalidOid);
+	JqDatabase *room = find_entry(InvalidOid);
 
-	if (i != NO_ENTRY)
-		return i;
-
-	for (i = 0; i < jq_max_databases; i++)
+	for (int i = 0; room == NULL && i < jq_max_databases; i++)
 	{
 		JqDatabase *entry = &registry->entries[i];
 
 		if (entry->presence == JQ_PRESENCE_ABSENT && entry->pid == 0 &&
 			entry->leavers == 0)
-			return i;
+			room = entry;
 	}
-	return NO_ENTRY;
+	return room;
 }
 
 static void
@@ -193,18 +183,39 @@ reset_entry(JqDatabase *entry, Oid database)
 	pg_atomic_write_u64(&entry->wake_at, DT_NOEND);
 }
 
-static int
+static JqDatabase *
 find_or_allocate(Oid database)
 {
-	int i = find_entry(database);
+	JqDatabase *entry = find_entry(database);
 
-	if (i == NO_ENTRY)
+	if (entry == NULL)
 	{
-		i = find_room();
-		if (i != NO_ENTRY)
-			reset_entry(&registry->entries[i], database);
+		entry = find_room();
+		if (entry != NULL)
+			reset_entry(entry, database);
 	}
-	return i;
+	return entry;
+}
+
+/* Take the lock, and find an entry.  NULL if there is none, or no room. */
+static JqDatabase *
+lock_entry(Oid database)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	return find_entry(database);
+}
+
+static JqDatabase *
+lock_or_allocate(Oid database)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	return find_or_allocate(database);
+}
+
+static int
+index_of(const JqDatabase *entry)
+{
+	return entry == NULL ? NO_INDEX : (int) (entry - registry->entries);
 }
 
 static void
@@ -217,23 +228,31 @@ count_failure(JqDatabase *entry)
 			entry->failures, BACKOFF_BASE_US, 2.0, BACKOFF_MAX_US, 0.0, 0.0);
 }
 
+/* No lock needed. */
+static void
+wake_worker(const JqDatabase *entry)
+{
+	if (entry != NULL)
+		wake(entry->latch);
+}
+
 /*
  * For everybody.
  */
 
-/* Find this database's entry; whoever looks for it has the extension. */
-static int
-open_entry(void)
+int
+jq_database_reopen(void)
 {
+	JqDatabase *entry;
 	bool has_worker = true;
-	int i;
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_or_allocate(MyDatabaseId);
-	if (i != NO_ENTRY)
+	if (registry == NULL)
+		return NO_INDEX;
+
+	/* Whoever looks for the entry has the extension. */
+	entry = lock_or_allocate(MyDatabaseId);
+	if (entry != NULL)
 	{
-		JqDatabase *entry = &registry->entries[i];
-
 		if (entry->presence == JQ_PRESENCE_ABSENT)
 			entry->presence = JQ_PRESENCE_UNKNOWN;
 		has_worker = entry->pid != 0;
@@ -242,30 +261,24 @@ open_entry(void)
 
 	if (!has_worker)
 		jq_launcher_wake();
-	return i;
-}
-
-int
-jq_database_reopen(void)
-{
-	return registry == NULL ? NO_ENTRY : open_entry();
+	return index_of(entry);
 }
 
 int
 jq_database_index(void)
 {
-	static int cached = NO_ENTRY;
+	static int cached = NO_INDEX;
 
 	if (registry == NULL || !OidIsValid(MyDatabaseId))
-		return NO_ENTRY;
+		return NO_INDEX;
 
 	/*
 	 * Without the lock: an entry is only given to another database after a
 	 * worker found no extension in this one.  So it stays ours while we use
 	 * the extension, and if it did not we see that here.
 	 */
-	if (cached == NO_ENTRY || registry->entries[cached].oid != MyDatabaseId)
-		cached = open_entry();
+	if (cached == NO_INDEX || registry->entries[cached].oid != MyDatabaseId)
+		cached = jq_database_reopen();
 	return cached;
 }
 
@@ -273,48 +286,55 @@ void
 jq_database_wake(int index)
 {
 	if (registry != NULL && index >= 0)
-		wake(registry->entries[index].latch);
+		wake_worker(&registry->entries[index]);
 }
 
 void
 jq_database_wake_at(int index, TimestampTz when)
 {
+	JqDatabase *entry;
+
 	if (registry == NULL || index < 0)
 		return;
-	if (when < planned_wake(&registry->entries[index]))
-		wake(registry->entries[index].latch);
+
+	entry = &registry->entries[index];
+	if (when < (TimestampTz) pg_atomic_read_u64(&entry->wake_at))
+		wake_worker(entry);
 }
 
 void
 jq_database_wake_all(void)
 {
 	for (int i = 0; registry != NULL && i < jq_max_databases; i++)
-		wake(registry->entries[i].latch);
+		wake_worker(&registry->entries[i]);
 }
 
 void
 jq_database_recheck(int index)
 {
+	JqDatabase *entry;
+
 	if (registry == NULL)
 		return;
 
 	/*
-	 * Until the commit nobody else saw the extension, so the entry may have
-	 * been given away since the caller asked for it.
+	 * The index only saves the search.  Until the commit nobody else saw the
+	 * extension, so the entry may have been given away meanwhile.
 	 */
 	LWLockAcquire(lock, LW_EXCLUSIVE);
-	if (index < 0 || registry->entries[index].oid != MyDatabaseId)
-		index = find_or_allocate(MyDatabaseId);
-	if (index >= 0)
+	entry = index >= 0 ? &registry->entries[index] : NULL;
+	if (entry == NULL || entry->oid != MyDatabaseId)
+		entry = find_or_allocate(MyDatabaseId);
+	if (entry != NULL)
 	{
-		registry->entries[index].presence = JQ_PRESENCE_UNKNOWN;
-		registry->entries[index].recheck = true;
-		registry->entries[index].failures = 0;
-		registry->entries[index].next_start = 0;
+		entry->presence = JQ_PRESENCE_UNKNOWN;
+		entry->recheck = true;
+		entry->failures = 0;
+		entry->next_start = 0;
 	}
 	LWLockRelease(lock);
 
-	jq_database_wake(index);
+	wake_worker(entry);
 	jq_launcher_wake();
 }
 
@@ -325,23 +345,22 @@ jq_database_recheck(int index)
 bool
 jq_database_leave_begin(Oid database)
 {
-	int i;
+	JqDatabase *entry;
 
 	if (registry == NULL)
 		return false;
 
 	/* An entry is needed even without a worker: one might be about to come. */
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_or_allocate(database);
-	if (i != NO_ENTRY)
+	entry = lock_or_allocate(database);
+	if (entry != NULL)
 	{
-		registry->entries[i].leavers++;
-		registry->entries[i].leave_until = GetCurrentTimestamp() + LEAVE_US;
+		entry->leavers++;
+		entry->leave_until = GetCurrentTimestamp() + LEAVE_US;
 	}
 	LWLockRelease(lock);
 
-	jq_database_wake(i);
-	return i != NO_ENTRY;
+	wake_worker(entry);
+	return entry != NULL;
 }
 
 /*
@@ -352,13 +371,9 @@ jq_database_leave_begin(Oid database)
 static bool
 worker_is_in(Oid database, bool hurry)
 {
-	pid_t pid = 0;
-	int i;
+	JqDatabase *entry = lock_entry(database);
+	pid_t pid = entry == NULL ? 0 : entry->pid;
 
-	LWLockAcquire(lock, LW_SHARED);
-	i = find_entry(database);
-	if (i != NO_ENTRY)
-		pid = registry->entries[i].pid;
 	if (pid != 0 && hurry)
 		(void) kill(pid, SIGINT);
 	LWLockRelease(lock);
@@ -385,13 +400,10 @@ jq_database_leave_wait(Oid database)
 void
 jq_database_leave_end(Oid database)
 {
-	int i;
+	JqDatabase *entry = lock_entry(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_entry(database);
-	if (i != NO_ENTRY && registry->entries[i].leavers > 0 &&
-		--registry->entries[i].leavers == 0)
-		registry->entries[i].leave_until = 0;
+	if (entry != NULL && entry->leavers > 0 && --entry->leavers == 0)
+		entry->leave_until = 0;
 	LWLockRelease(lock);
 }
 
@@ -419,7 +431,6 @@ describe_entry(const JqDatabase *entry, TimestampTz now)
 	JqDatabaseInfo info = {.oid = entry->oid,
 						   .presence = entry->presence,
 						   .has_worker = entry->pid != 0,
-						   .starting = entry->starting,
 						   .failures = entry->failures,
 						   .not_before = now};
 
@@ -452,29 +463,25 @@ jq_database_list(int *count)
 bool
 jq_database_start_begin(Oid database)
 {
-	int i;
+	JqDatabase *entry = lock_or_allocate(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_or_allocate(database);
-	if (i != NO_ENTRY)
-		registry->entries[i].starting = true;
+	if (entry != NULL)
+		entry->starting = true;
 	LWLockRelease(lock);
 
-	return i != NO_ENTRY;
+	return entry != NULL;
 }
 
 void
 jq_database_start_end(Oid database, bool failed)
 {
-	int i;
+	JqDatabase *entry = lock_entry(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_entry(database);
-	if (i != NO_ENTRY && registry->entries[i].starting)
+	if (entry != NULL && entry->starting)
 	{
-		registry->entries[i].starting = false;
+		entry->starting = false;
 		if (failed)
-			count_failure(&registry->entries[i]);
+			count_failure(entry);
 	}
 	LWLockRelease(lock);
 }
@@ -482,26 +489,22 @@ jq_database_start_end(Oid database, bool failed)
 void
 jq_database_dismiss(Oid database)
 {
-	int i;
+	JqDatabase *entry = lock_entry(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_entry(database);
-	if (i != NO_ENTRY)
-		registry->entries[i].leave_until = GetCurrentTimestamp() + LEAVE_US;
+	if (entry != NULL)
+		entry->leave_until = GetCurrentTimestamp() + LEAVE_US;
 	LWLockRelease(lock);
 
-	jq_database_wake(i);
+	wake_worker(entry);
 }
 
 void
 jq_database_forget(Oid database)
 {
-	int i;
+	JqDatabase *entry = lock_entry(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_entry(database);
-	if (i != NO_ENTRY && registry->entries[i].pid == 0)
-		reset_entry(&registry->entries[i], InvalidOid);
+	if (entry != NULL && entry->pid == 0)
+		reset_entry(entry, InvalidOid);
 	LWLockRelease(lock);
 }
 
@@ -541,22 +544,17 @@ detach(int code, Datum arg)
 bool
 jq_database_attach(Oid database)
 {
-	int i;
+	JqDatabase *entry = lock_or_allocate(database);
 
-	LWLockAcquire(lock, LW_EXCLUSIVE);
-	i = find_or_allocate(database);
-	if (i != NO_ENTRY)
-	{
-		JqDatabase *entry = &registry->entries[i];
-
+	if (entry != NULL)
 		entry->starting = false;
-		if (entry->pid == 0 && !must_stay_out(entry, GetCurrentTimestamp()))
-		{
-			entry->pid = MyProcPid;
-			entry->latch = &MyProc->procLatch;
-			pg_atomic_write_u64(&entry->wake_at, DT_NOEND);
-			my_entry = entry;
-		}
+	if (entry != NULL && entry->pid == 0 &&
+		!must_stay_out(entry, GetCurrentTimestamp()))
+	{
+		entry->pid = MyProcPid;
+		entry->latch = &MyProc->procLatch;
+		pg_atomic_write_u64(&entry->wake_at, DT_NOEND);
+		my_entry = entry;
 	}
 	LWLockRelease(lock);
 

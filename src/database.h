@@ -32,7 +32,6 @@ typedef struct JqDatabaseInfo
 	Oid oid;
 	JqPresence presence;
 	bool has_worker;
-	bool starting;			/* a worker was asked for and has not come yet */
 	int failures;			/* workers in a row that failed */
 	TimestampTz not_before; /* no worker is wanted until then, by wall clock */
 } JqDatabaseInfo;

@@ -186,7 +186,8 @@ check_session(int64 session_id)
 {
 	ereport(ERROR,
 			errcode(JQ_ERRCODE_NO_SESSION),
-			errmsg("session " INT64_FORMAT " does not exist", session_id));
+			errmsg("session " INT64_FORMAT " does not exist", session_id),
+			errhint("Leave \"session_id\" out to enqueue a job of its own."));
 }
 
 static void
@@ -196,6 +197,7 @@ read_options(FunctionCallInfo fcinfo, const ArgNumbers *args, Options *options)
 
 	memset(options, 0, sizeof(Options));
 	options->job_type = jq_arg_name(fcinfo, args->job_type, "job_type", true);
+	jq_arg_require(fcinfo, args->priority, "priority");
 	options->priority = (int16) jq_arg_int(
 		fcinfo, args->priority, "priority", PG_INT16_MIN, PG_INT16_MAX, 0);
 	options->run_at = read_run_at(fcinfo, args);
@@ -227,13 +229,16 @@ read_options(FunctionCallInfo fcinfo, const ArgNumbers *args, Options *options)
 
 /* Keep the queue from being dropped under the new jobs. */
 static void
-lock_queue(const JqQueue *queue)
+lock_queue(JqQueue *queue)
 {
-	if (!jq_queue_lock_shared(queue))
-		ereport(ERROR,
-				errcode(JQ_ERRCODE_NO_QUEUE),
-				errmsg("queue \"%s\" does not exist", queue->name),
-				errdetail("It was dropped just now."));
+	/* Dropped while we waited: then it is unknown, as at the beginning. */
+	while (!jq_queue_lock_shared(queue))
+	{
+		text *name = cstring_to_text(queue->name);
+
+		CHECK_FOR_INTERRUPTS();
+		jq_queue_get_or_create(name, queue);
+	}
 }
 
 /* Error JQ005 if n more jobs are too many for the queue. */

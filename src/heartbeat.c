@@ -52,12 +52,13 @@ static const char *const status_labels[] = {"held", "cancel_requested", "lost"};
  * Taking up a lease from its row.
  */
 
-/* Columns that find_row() reads. */
+/* Columns that lock_row() reads. */
 enum
 {
 	COLUMN_QUEUE_ID = 1,
 	COLUMN_STARTED_AT,
 	COLUMN_LEASE_EXPIRES_AT,
+	COLUMN_LEASE,
 	COLUMN_JOB_TIMEOUT,
 	COLUMN_CANCEL_REQUESTED,
 };
@@ -67,8 +68,8 @@ static bool
 lock_row(int64 job_id, int64 token)
 {
 	static JqStatement lock = {
-		.sql = "SELECT queue_id, started_at, lease_expires_at, job_timeout,"
-			   "       cancel_requested"
+		.sql = "SELECT queue_id, started_at, lease_expires_at, lease,"
+			   "       job_timeout, cancel_requested"
 			   "  FROM job_queue.job"
 			   " WHERE id OPERATOR(pg_catalog.=) $1"
 			   "   AND lease_token OPERATOR(pg_catalog.=) $2"
@@ -104,6 +105,16 @@ deadline_of_row(int32 queue_id, TimestampTz started_at)
 	return DT_NOEND;
 }
 
+/* The length of the lease in the row, if it was kept. */
+static int64
+length_of_row(int64 if_not_kept)
+{
+	bool isnull;
+	Datum value = column(COLUMN_LEASE, &isnull);
+
+	return isnull ? if_not_kept : jq_interval_us(DatumGetIntervalP(value));
+}
+
 /* The lease that the row in SPI's result describes. */
 static JqLease
 lease_of_row(int64 job_id, int64 token)
@@ -119,27 +130,61 @@ lease_of_row(int64 job_id, int64 token)
 		DatumGetTimestampTz(column(COLUMN_LEASE_EXPIRES_AT, &isnull));
 	lease.cancel_requested =
 		DatumGetBool(column(COLUMN_CANCEL_REQUESTED, &isnull));
-	lease.lease_us = lease.expires_at - started_at;
+	lease.lease_us = length_of_row(lease.expires_at - started_at);
 	lease.deadline = deadline_of_row(lease.queue_id, started_at);
 	return lease;
 }
 
-/* No room in shared memory: the row's own end is moved, durably. */
+/*
+ * No room in shared memory: the row's own end is moved, durably, and progress
+ * goes there too.  The length of the lease is kept beside it.
+ */
 static void
-prolong_row(const JqLease *lease, TimestampTz now, int64 lease_us)
+prolong_row(const JqLease *lease, TimestampTz now, int64 lease_us,
+			const JqProgress *progress)
 {
 	static JqStatement prolong = {
-		.sql = "UPDATE job_queue.job SET lease_expires_at = $2"
+		.sql = "UPDATE job_queue.job SET"
+			   "       lease_expires_at = $2,"
+			   "       lease = coalesce(lease, lease_expires_at"
+			   "                OPERATOR(pg_catalog.-) started_at),"
+			   "       progress = coalesce($3, progress),"
+			   "       bytes_done = coalesce($4, bytes_done),"
+			   "       bytes_total = coalesce($5, bytes_total),"
+			   "       stage = coalesce($6, stage),"
+			   "       message = coalesce($7, message)"
 			   " WHERE id OPERATOR(pg_catalog.=) $1",
 		.expected = SPI_OK_UPDATE,
-		.nargs = 2,
-		.types = {INT8OID, TIMESTAMPTZOID},
+		.nargs = 7,
+		.types = {INT8OID,
+				  TIMESTAMPTZOID,
+				  FLOAT8OID,
+				  INT8OID,
+				  INT8OID,
+				  TEXTOID,
+				  TEXTOID},
 	};
+	static const JqProgress none = {0};
 	TimestampTz end = jq_retry_lease_end(
 		now, lease_us > 0 ? lease_us : lease->lease_us, lease->deadline);
-	Datum values[2] = {Int64GetDatum(lease->job_id), TimestampTzGetDatum(end)};
+	const JqProgress *news = progress != NULL ? progress : &none;
+	Datum values[7] = {Int64GetDatum(lease->job_id),
+					   TimestampTzGetDatum(end),
+					   Float8GetDatum(news->percent),
+					   Int64GetDatum(news->bytes_done),
+					   Int64GetDatum(news->bytes_total),
+					   CStringGetTextDatum(news->stage),
+					   CStringGetTextDatum(news->message)};
+	char nulls[8] = {' ',
+					 ' ',
+					 news->has_percent ? ' ' : 'n',
+					 news->has_bytes_done ? ' ' : 'n',
+					 news->has_bytes_total ? ' ' : 'n',
+					 news->has_stage ? ' ' : 'n',
+					 news->has_message ? ' ' : 'n',
+					 '\0'};
 
-	(void) jq_owner_run(&prolong, values, NULL, 0);
+	(void) jq_owner_run(&prolong, values, nulls, 0);
 	jq_due_unlisted_lease(jq_database_index(), end);
 }
 
@@ -160,7 +205,7 @@ take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 		if (jq_lease_enter(&lease))
 			(void) jq_lease_beat(job_id, token, now, lease_us, progress);
 		else
-			prolong_row(&lease, now, lease_us);
+			prolong_row(&lease, now, lease_us, progress);
 	}
 	SPI_finish();
 	return status;

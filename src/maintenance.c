@@ -101,12 +101,16 @@ static MemoryContext tick_context = NULL;
 
 pg_noreturn extern PGDLLEXPORT void job_queue_maintenance_main(Datum arg);
 
-/* Without the extension there are no jobs to remember. */
+/*
+ * Without the extension there are no jobs to remember.  If it is there again
+ * already, its tables say what was forgotten.
+ */
 static void
 forget_jobs(void)
 {
 	jq_ready_forget_database(MyDatabaseId);
 	jq_lease_forget_database(MyDatabaseId);
+	jq_due_reset(jq_database_index());
 }
 
 static TimestampTz

@@ -178,6 +178,17 @@ job_timeout_us(TupleTableSlot *slot, int32 queue_id)
 	return jq_queue_find_by_id(queue_id, &queue) ? queue.job_timeout_us : 0;
 }
 
+/* The length of the lease of a running job in microseconds. */
+static int64
+lease_us(TupleTableSlot *slot, TimestampTz started_at, TimestampTz row_end)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, Anum_job_lease, &isnull);
+
+	return isnull ? row_end - started_at
+				  : jq_interval_us(DatumGetIntervalP(value));
+}
+
 /* The lease of the running row under a scan. */
 static JqLease
 lease_in_slot(TupleTableSlot *slot)
@@ -198,7 +209,7 @@ lease_in_slot(TupleTableSlot *slot)
 		.tid = slot->tts_tid,
 		.cancel_requested = DatumGetBool(
 			slot_getattr(slot, Anum_job_cancel_requested, &isnull)),
-		.lease_us = row_end - started_at,
+		.lease_us = lease_us(slot, started_at, row_end),
 		.expires_at = end_without_entry(row_end, started_at),
 	};
 

@@ -29,8 +29,6 @@
 #include "store.h"
 #include "wait.h"
 
-#define DEFAULT_TIMEOUT_US (30 * USECS_PER_SEC)
-
 /* Inside a transaction block waiting holds back vacuum, so not for long. */
 #define MAX_ATOMIC_US (5 * USECS_PER_SEC)
 
@@ -171,13 +169,14 @@ Datum
 job_queue_wait_for_jobs(PG_FUNCTION_ARGS)
 {
 	text *name = jq_arg_name(fcinfo, 0, "queue", false);
-	int64 timeout_us =
-		jq_arg_interval(fcinfo, 1, "timeout", 0, DEFAULT_TIMEOUT_US);
+	int64 timeout_us;
 	bool atomic = is_atomic(fcinfo);
 	TupleDesc desc;
 	Datum value;
 	bool isnull = false;
 
+	jq_arg_require(fcinfo, 1, "timeout");
+	timeout_us = jq_arg_interval(fcinfo, 1, "timeout", 0, 0);
 	jq_shmem_require("job_queue.wait_for_jobs()");
 	PreventCommandDuringRecovery("job_queue.wait_for_jobs()");
 	(void) jq_database_index();

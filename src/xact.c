@@ -123,6 +123,15 @@ owe_entry(DebtKind kind, const JqReadyRef *ref, RelFileNumber file,
 	return debt;
 }
 
+/* The earlier of two times to come, of which DT_NOBEGIN is none. */
+static TimestampTz
+earlier_time(TimestampTz a, TimestampTz b)
+{
+	if (a == DT_NOBEGIN)
+		return b;
+	return b == DT_NOBEGIN ? a : Min(a, b);
+}
+
 /*
  * Merge a debt into one that stands for many of its kind already.  Pushes and
  * changes may alternate, so it is the last one or the one before.
@@ -143,7 +152,7 @@ merge(DebtKind kind, const JqReadyRef *ref, const JqReadyEntry *entry,
 		if (jq_position_before(jq_position_of(entry),
 							   jq_position_of(&many->entry)))
 			many->entry = *entry;
-		many->u.time = Min(many->u.time, time);
+		many->u.time = earlier_time(many->u.time, time);
 		return true;
 	}
 	return false;

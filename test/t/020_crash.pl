@@ -150,11 +150,13 @@ is( not_flushed(5, [ q{SET synchronous_commit = off}, $own, 'RESET synchronous_c
 
 # After a restart every lease counts anew: who worked on is not robbed.  The
 # claims are an hour old for the server that comes up with the true time.
-$node->safe_psql('postgres', q{SELECT job_queue.advance_clock('-1 h')});
+$node->safe_psql('postgres', q{
+	SELECT job_queue.advance_clock('-1 h');
+	SELECT job_queue.create_queue('restart', lease => '5 min');
+	SELECT count(*) FROM job_queue.enqueue_many('restart', '{1,2}')});
 ($id, $token) = split /\|/,
-  $node->safe_psql('postgres', q{SELECT job_id, lease_token FROM job_queue.claim('durable', lease => '5 min')});
-my ($dead_id) = split /\|/,
-  $node->safe_psql('postgres', q{SELECT job_id FROM job_queue.claim('durable', lease => '5 min')});
+  $node->safe_psql('postgres', q{SELECT job_id, lease_token FROM job_queue.claim('restart')});
+my $dead_id = $node->safe_psql('postgres', q{SELECT job_id FROM job_queue.claim('restart')});
 $node->stop('immediate');
 $node->start;
 cmp_ok($node->safe_psql('postgres', "SELECT job_queue.clock() - lease_expires_at > '50 min' FROM job_queue.job WHERE id = $id"),
