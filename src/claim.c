@@ -294,8 +294,11 @@ claim_one(ClaimState *state, const JqReadyEntry *entry)
 			return false;
 		if (is_only_locked(&row))
 		{
-			jq_xact_owe_push(
-				&state->args->queue.ready, state->file, entry, DT_NOBEGIN);
+			jq_xact_owe_push(&state->args->queue.ready,
+							 state->file,
+							 entry,
+							 DT_NOBEGIN,
+							 false);
 			return false;
 		}
 		if (result == TM_BeingModified &&

@@ -335,7 +335,8 @@ insert_jobs(const Options *options, const Datum *payloads, int n, int64 *ids)
 		JqReadyEntry entry = {
 			.job_id = ids[i], .tid = tids[i], .priority = options->priority};
 
-		jq_xact_owe_push(&options->queue.ready, file, &entry, options->run_at);
+		jq_xact_owe_push(
+			&options->queue.ready, file, &entry, options->run_at, false);
 		heap_freetuple(tuples[i]);
 	}
 	JQ_FAULT("enqueue-after-insert");

@@ -280,7 +280,7 @@ use_file(JqReadySlot *slot, RelFileNumber file)
 
 void
 jq_ready_push(JqReadyRef *ref, RelFileNumber file, const JqReadyEntry *entries,
-			  int n)
+			  int n, bool front)
 {
 	JqReadySlot *slot = lock_slot(ref);
 	JqWakeList wake = {0};
@@ -290,7 +290,7 @@ jq_ready_push(JqReadyRef *ref, RelFileNumber file, const JqReadyEntry *entries,
 		return;
 	use_file(slot, file);
 	for (int i = 0; i < n; i++)
-		place(slot, &entries[i], false);
+		place(slot, &entries[front ? n - 1 - i : i], front);
 	jq_line_call(&slot->line, n, &wake);
 	LWLockRelease(SLOT_LOCK(slot));
 	jq_wake_list_wake(&wake);

@@ -63,9 +63,12 @@ extern void jq_ready_shmem_init(LWLockPadded *locks, bool found);
 /* Find the slot of a queue, or take one.  False if all slots are taken. */
 extern bool jq_ready_open(JqReadyRef *ref);
 
-/* At commit: these jobs can be claimed.  Wakes as many waiters. */
+/*
+ * At commit: these jobs can be claimed, after the others of their priority, or
+ * before them.  Wakes as many waiters.
+ */
 extern void jq_ready_push(JqReadyRef *ref, RelFileNumber file,
-						  const JqReadyEntry *entries, int n);
+						  const JqReadyEntry *entries, int n, bool front);
 
 /* At abort: this job can be claimed again, before the others. */
 extern void jq_ready_give_back(JqReadyRef *ref, RelFileNumber file,

@@ -73,7 +73,7 @@ push_due(Relation job, TupleTableSlot *slot)
 		DatumGetInt32(slot_getattr(slot, Anum_job_queue_id, &isnull));
 
 	if (jq_queue_find_by_id(queue_id, &queue))
-		jq_ready_push(&queue.ready, jq_relation_file(job), &entry, 1);
+		jq_ready_push(&queue.ready, jq_relation_file(job), &entry, 1, false);
 }
 
 /*

@@ -93,8 +93,9 @@ waiting_row_changes(Relation rel, HeapTuple old)
 	jq_xact_owe_changed(&ready, jq_relation_file(rel), &entry);
 }
 
+/* again: it was running before, so it has waited its turn already. */
 static void
-waiting_row_came(Relation rel, HeapTuple tuple)
+waiting_row_came(Relation rel, HeapTuple tuple, bool again)
 {
 	JqReadyRef ready = ready_of(rel, tuple);
 	JqReadyEntry entry = entry_of(rel, tuple);
@@ -105,7 +106,8 @@ waiting_row_came(Relation rel, HeapTuple tuple)
 	jq_xact_owe_push(&ready,
 					 jq_relation_file(rel),
 					 &entry,
-					 isnull ? DT_NOBEGIN : DatumGetTimestampTz(run_at));
+					 isnull ? DT_NOBEGIN : DatumGetTimestampTz(run_at),
+					 again);
 }
 
 /*
@@ -171,7 +173,7 @@ after_change(TriggerData *data)
 	if (new == NULL)
 		return;
 	if (!is_running(rel, new))
-		waiting_row_came(rel, new);
+		waiting_row_came(rel, new, old != NULL && is_running(rel, old));
 	else if (old == NULL || !is_running(rel, old))
 		jq_xact_owe_unlisted(
 			DatumGetTimestampTz(get(rel, new, Anum_job_lease_expires_at)));

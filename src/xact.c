@@ -58,7 +58,8 @@ typedef enum DebtKind
 typedef struct Debt
 {
 	DebtKind kind;
-	int level; /* nesting level of the subtransaction */
+	int level;	/* nesting level of the subtransaction */
+	bool again; /* push: before the others */
 	JqReadyRef ref;
 	RelFileNumber file;
 	JqReadyEntry entry; /* its job_id is also the lease's */
@@ -160,10 +161,15 @@ merge(DebtKind kind, const JqReadyRef *ref, const JqReadyEntry *entry,
 
 void
 jq_xact_owe_push(const JqReadyRef *ref, RelFileNumber file,
-				 const JqReadyEntry *entry, TimestampTz run_at)
+				 const JqReadyEntry *entry, TimestampTz run_at, bool again)
 {
 	if (ndebts < MAX_DEBTS)
-		owe_entry(DEBT_PUSH, ref, file, entry)->u.time = run_at;
+	{
+		Debt *debt = owe_entry(DEBT_PUSH, ref, file, entry);
+
+		debt->u.time = run_at;
+		debt->again = again;
+	}
 	else if (!merge(DEBT_MOVE_BACK, ref, entry, run_at))
 		owe_entry(DEBT_MOVE_BACK, ref, file, entry)->u.time = run_at;
 }
@@ -300,14 +306,15 @@ push_run(Debt *first, int max)
 
 	while (length < max && n < PUSH_BATCH && first[length].kind == DEBT_PUSH &&
 		   first[length].ref.key.queue_id == first->ref.key.queue_id &&
-		   first[length].file == first->file)
+		   first[length].file == first->file &&
+		   first[length].again == first->again)
 	{
 		if (is_due(&first[length]))
 			batch[n++] = first[length].entry;
 		length++;
 	}
 	if (n > 0)
-		jq_ready_push(&first->ref, first->file, batch, n);
+		jq_ready_push(&first->ref, first->file, batch, n, first->again);
 	return length;
 }
 

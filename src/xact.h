@@ -21,11 +21,13 @@ extern void jq_xact_register(void);
 extern void jq_xact_reserve(int n);
 
 /*
- * A waiting row was written.  Commit: push it, or, if run_at (DT_NOBEGIN:
- * none) is to come, tell the worker.
+ * A waiting row was written.  Commit: push it, before the others of its
+ * priority if it waits again; or, if run_at (DT_NOBEGIN: none) is to come, tell
+ * the worker.
  */
 extern void jq_xact_owe_push(const JqReadyRef *ref, RelFileNumber file,
-							 const JqReadyEntry *entry, TimestampTz run_at);
+							 const JqReadyEntry *entry, TimestampTz run_at,
+							 bool again);
 
 /* A job was popped; before its row is touched.  Abort: give it back. */
 extern void jq_xact_owe_popped(const JqReadyRef *ref, RelFileNumber file,
