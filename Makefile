@@ -26,6 +26,7 @@ OBJS = \
 	src/owner.o \
 	src/queue.o \
 	src/ready.o \
+	src/ready_slot.o \
 	src/reap.o \
 	src/refill.o \
 	src/retry.o \

@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "nodes/primnodes.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -123,11 +124,15 @@ not_null_column(List *predicate)
 	return ((Var *) test->arg)->varattno;
 }
 
-/* Can C maintain an index without the executor? */
+/*
+ * Can C maintain an index without the executor?  Other access methods keep
+ * things in the IndexInfo that do not live as long as our list.
+ */
 static bool
 is_plain(const IndexInfo *info, Relation index)
 {
-	return info->ii_Expressions == NIL && info->ii_ExclusionOps == NULL &&
+	return index->rd_rel->relam == BTREE_AM_OID &&
+		   info->ii_Expressions == NIL && info->ii_ExclusionOps == NULL &&
 		   (info->ii_Predicate == NIL ||
 			not_null_column(info->ii_Predicate) > 0) &&
 		   (!info->ii_Unique || index->rd_index->indimmediate);

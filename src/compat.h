@@ -52,25 +52,31 @@ typedef Oid RelFileNumber;
 #define JQ_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* 16: heap_update says which indexes need the new version */
+/*
+ * 16: a HOT update may still have to go into indexes that only summarize
+ * (BRIN): then *summarize is set.
+ */
 static inline TM_Result
 jq_heap_update(Relation rel, ItemPointer tid, HeapTuple newtup, CommandId cid,
-			   bool wait, TM_FailureData *failure)
+			   bool wait, TM_FailureData *failure, bool *summarize)
 {
 	LockTupleMode lockmode;
 #if PG_VERSION_NUM >= 160000
 	TU_UpdateIndexes update_indexes;
+	TM_Result result = heap_update(rel,
+								   tid,
+								   newtup,
+								   cid,
+								   InvalidSnapshot,
+								   wait,
+								   failure,
+								   &lockmode,
+								   &update_indexes);
 
-	return heap_update(rel,
-					   tid,
-					   newtup,
-					   cid,
-					   InvalidSnapshot,
-					   wait,
-					   failure,
-					   &lockmode,
-					   &update_indexes);
+	*summarize = result == TM_Ok && update_indexes == TU_Summarizing;
+	return result;
 #else
+	*summarize = false;
 	return heap_update(
 		rel, tid, newtup, cid, InvalidSnapshot, wait, failure, &lockmode);
 #endif
@@ -79,11 +85,17 @@ jq_heap_update(Relation rel, ItemPointer tid, HeapTuple newtup, CommandId cid,
 /* 16: indexes that only summarize can be entered alone */
 static inline void
 jq_insert_index_tuples(ResultRelInfo *info, TupleTableSlot *slot,
-					   EState *estate)
+					   EState *estate, bool only_summarizing)
 {
 #if PG_VERSION_NUM >= 160000
-	list_free(ExecInsertIndexTuples(
-		info, slot, estate, false, false, NULL, NIL, false));
+	list_free(ExecInsertIndexTuples(info,
+									slot,
+									estate,
+									only_summarizing,
+									false,
+									NULL,
+									NIL,
+									only_summarizing));
 #else
 	list_free(
 		ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL));

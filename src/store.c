@@ -165,7 +165,7 @@ jq_store_fetch_by_id(JqJobTable *table, int64 id, JqRow *row)
 
 /* Let the executor do it, for indexes that an administrator added. */
 static void
-index_by_executor(Relation rel, HeapTuple *tuples, int n)
+index_by_executor(Relation rel, HeapTuple *tuples, int n, bool only_summarizing)
 {
 	EState *estate = CreateExecutorState();
 	ResultRelInfo *info = makeNode(ResultRelInfo);
@@ -177,7 +177,7 @@ index_by_executor(Relation rel, HeapTuple *tuples, int n)
 	for (int i = 0; i < n; i++)
 	{
 		ExecStoreHeapTuple(tuples[i], slot, false);
-		jq_insert_index_tuples(info, slot, estate);
+		jq_insert_index_tuples(info, slot, estate, only_summarizing);
 		ResetPerTupleExprContext(estate);
 	}
 	ExecCloseIndices(info);
@@ -230,7 +230,7 @@ index_tuples(Relation rel, HeapTuple *tuples, int n)
 
 	if (list->other)
 	{
-		index_by_executor(rel, tuples, n);
+		index_by_executor(rel, tuples, n, false);
 		return;
 	}
 	for (int i = 0; i < list->n; i++)
@@ -296,17 +296,21 @@ jq_store_update(JqJobTable *table, JqRow *row, bool wait)
 	HeapTuple fresh =
 		heap_form_tuple(RelationGetDescr(table->rel), row->values, row->nulls);
 	TM_FailureData failure;
+	bool summarize;
 	TM_Result result = jq_heap_update(table->rel,
 									  &row->tuple->t_self,
 									  fresh,
 									  GetCurrentCommandId(true),
 									  wait,
-									  &failure);
+									  &failure,
+									  &summarize);
 
 	if (result != TM_Ok)
 		return result;
 	if (!HeapTupleIsHeapOnly(fresh))
 		index_tuples(table->rel, &fresh, 1);
+	else if (summarize)
+		index_by_executor(table->rel, &fresh, 1, true);
 	row->tuple = fresh;
 	return TM_Ok;
 }

@@ -29,10 +29,7 @@ SELECT call, answer(call)
 	'SELECT job_queue.heartbeat(0, 1)',
 	'SELECT * FROM job_queue.heartbeat_many(''{0}'', ''{1}'')',
 	'SELECT job_queue.report_progress(0, 1, 50)',
-	'SELECT job_queue.complete(0, 1)',
-	'SELECT * FROM job_queue.complete_many(''{0}'', ''{1}'')',
-	'SELECT * FROM job_queue.complete_and_claim(''need'', ''{}'', ''{}'')',
-	'SELECT job_queue.assert_lease(0, 1)']) call;
+	'SELECT * FROM job_queue.complete_and_claim(''need'', ''{}'', ''{}'')']) call;
 SELECT count(*) AS jobs FROM job_queue.jobs WHERE queue = 'need';
 SELECT job_queue.drop_queue('need', force => true);
 DROP FUNCTION answer;

@@ -15,7 +15,7 @@ my $node = preloaded_node('main', '');
 my $dir = PostgreSQL::Test::Utils::tempdir;
 
 # Jobs in every state, with names that are no friends of a dump.
-$node->safe_psql('postgres', q{
+$node->safe_psql('postgres', <<'SQL');
 	SELECT job_queue.define_pipeline(E'a "pipe"\nline', ARRAY['one', E'it''s\n"two"'], keep_from => 'one');
 	SELECT job_queue.create_queue(E'it''s a "queue"\nwith \\ all', lease => '7 min', backoff_base => '3 s', max_depth => 1000);
 	SELECT job_queue.create_queue('paused');
@@ -35,7 +35,8 @@ $node->safe_psql('postgres', q{
 	SELECT job_queue.fail(job_id, token, 'again', retry_in => '1 day') FROM lease WHERE state = 'retrying';
 	SELECT job_queue.cancel(job_id, 'why'), job_queue.release(job_id, token) FROM lease WHERE state = 'cancelled';
 	UPDATE job_queue.job SET run_at = job_queue.clock() + interval '1 day' WHERE id = (SELECT job_id FROM lease WHERE state = 'scheduled');
-	SELECT job_queue.run_maintenance()});
+	SELECT job_queue.run_maintenance();
+SQL
 
 # Jobs of a status, in all that does not depend on the moment.
 sub jobs
@@ -80,9 +81,10 @@ sub check_restored
 	my ($rc, $out, $err) = $node->psql($how,
 		"\\set VERBOSITY sqlstate\nSELECT job_queue.complete($id, $token)");
 	like($err, qr/JQ001/, "$how: the token from before the dump is worth nothing");
-	is( $node->safe_psql($how, q{
-			SELECT l.state, c.attempt, c.completed_stages[1] = E'it''s\n"two"'
-			  FROM job_queue.claim(E'it''s a "queue"\nwith \\\\ all', 10) c JOIN lease l USING (job_id) ORDER BY l.state}),
+	is( $node->safe_psql($how, <<'SQL'),
+SELECT l.state, c.attempt, c.completed_stages[1] = E'it''s\n"two"'
+  FROM job_queue.claim(E'it''s a "queue"\nwith \\ all', 10) c JOIN lease l USING (job_id) ORDER BY l.state
+SQL
 		"ready|1|\nrunning|2|t", "$how: it is claimed again, with its stages, and so is what was ready");
 	is($node->safe_psql($how, q{SELECT count(*) FROM job_queue.claim('paused')}),
 		'0', "$how: a paused queue is paused");
@@ -112,7 +114,7 @@ my %restore = (
 foreach my $how (sort keys %restore)
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $how TEMPLATE template0");
-	$node->command_ok($restore{$how}, "$how: restored");
+	ok($node->run_log($restore{$how}), "$how: restored") or next;
 	# with partitions made anew it may be dumped and restored once more
 	if ($how eq 'custom')
 	{
