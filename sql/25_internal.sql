@@ -162,6 +162,76 @@ COMMENT ON TRIGGER pipeline_changed ON job_queue.pipeline IS
 	'Makes every session forget the pipelines that it has cached.';
 
 /*
+ * Instead of foreign keys.  These would be checked while a dump is restored,
+ * and pg_restore --jobs restores jobs before their queues: a table to which
+ * jobs refer is empty then, and may be.
+ */
+
+CREATE FUNCTION job_queue._job_refers()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM FROM job_queue.queue q WHERE q.id = NEW.queue_id FOR KEY SHARE;
+	IF NOT FOUND AND EXISTS (SELECT FROM job_queue.queue) THEN
+		RAISE EXCEPTION 'queue % of job % does not exist', NEW.queue_id, NEW.id
+			USING ERRCODE = '23503', HINT = 'Create it with job_queue.create_queue().';
+	END IF;
+	IF NEW.pipeline IS NULL THEN
+		RETURN NULL;
+	END IF;
+
+	PERFORM FROM job_queue.pipeline p WHERE p.name = NEW.pipeline FOR KEY SHARE;
+	IF NOT FOUND AND EXISTS (SELECT FROM job_queue.pipeline) THEN
+		RAISE EXCEPTION 'pipeline "%" of job % does not exist', NEW.pipeline, NEW.id
+			USING ERRCODE = '23503', HINT = 'Define it with job_queue.define_pipeline().';
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION job_queue._job_refers() IS
+	'Internal: raises 23503 if the queue or the pipeline of a job does not exist.';
+
+CREATE TRIGGER job_refers
+	AFTER INSERT OR UPDATE OF queue_id, pipeline ON job_queue.job
+	FOR EACH ROW EXECUTE FUNCTION job_queue._job_refers();
+COMMENT ON TRIGGER job_refers ON job_queue.job IS 'The queue and the pipeline of a job exist.';
+
+CREATE FUNCTION job_queue._jobs_refer()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM job_queue.job j
+				WHERE TG_OP = 'TRUNCATE'
+				   OR (TG_TABLE_NAME = 'queue' AND j.queue_id = (to_jsonb(OLD) ->> 'id')::int)
+				   OR (TG_TABLE_NAME = 'pipeline' AND j.pipeline = to_jsonb(OLD) ->> 'name'))
+	THEN
+		RAISE EXCEPTION 'unfinished jobs refer to table %', TG_TABLE_NAME
+			USING ERRCODE = '23503', HINT = 'Drop queues with job_queue.drop_queue().';
+	END IF;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION job_queue._jobs_refer() IS
+	'Internal: raises 23503 if unfinished jobs refer to a deleted queue or pipeline.';
+
+CREATE TRIGGER queue_referred AFTER DELETE OR UPDATE OF id ON job_queue.queue
+	FOR EACH ROW EXECUTE FUNCTION job_queue._jobs_refer();
+COMMENT ON TRIGGER queue_referred ON job_queue.queue IS 'A queue with unfinished jobs is not deleted.';
+CREATE TRIGGER queue_truncated BEFORE TRUNCATE ON job_queue.queue
+	FOR EACH STATEMENT EXECUTE FUNCTION job_queue._jobs_refer();
+COMMENT ON TRIGGER queue_truncated ON job_queue.queue IS 'A queue with unfinished jobs is not deleted.';
+CREATE TRIGGER pipeline_referred AFTER DELETE OR UPDATE OF name ON job_queue.pipeline
+	FOR EACH ROW EXECUTE FUNCTION job_queue._jobs_refer();
+COMMENT ON TRIGGER pipeline_referred ON job_queue.pipeline IS 'A pipeline with unfinished jobs is not deleted.';
+CREATE TRIGGER pipeline_truncated BEFORE TRUNCATE ON job_queue.pipeline
+	FOR EACH STATEMENT EXECUTE FUNCTION job_queue._jobs_refer();
+COMMENT ON TRIGGER pipeline_truncated ON job_queue.pipeline IS 'A pipeline with unfinished jobs is not deleted.';
+
+/*
  * Checks of arguments.  Each raises a clear error or does nothing.
  */
 

@@ -218,6 +218,12 @@ jq_queue_find_by_id(int32 id, JqQueue *queue)
 	return true;
 }
 
+void
+jq_queue_forget_cache(void)
+{
+	cached_generation = 0;
+}
+
 bool
 jq_queue_open_index(JqQueue *queue)
 {

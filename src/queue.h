@@ -28,6 +28,9 @@ typedef struct JqQueue
 extern bool jq_queue_find(const text *name, JqQueue *queue);
 extern bool jq_queue_find_by_id(int32 id, JqQueue *queue);
 
+/* Read settings anew: a change may be committed before we are told of it. */
+extern void jq_queue_forget_cache(void);
+
 /*
  * Find or make the ready index of a queue.  False if there is no room for
  * it, in shared memory that must be there.

@@ -364,6 +364,7 @@ job_queue_expired_leases(PG_FUNCTION_ARGS)
 	JqLeaseId *ended;
 	int n;
 
+	PreventCommandIfReadOnly("job_queue.recover_stalled()");
 	InitMaterializedSRF(fcinfo, 0);
 	if (!jq_shmem_available() || max <= 0)
 		return (Datum) 0;

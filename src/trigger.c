@@ -223,6 +223,7 @@ job_queue_lock_queue(PG_FUNCTION_ARGS)
 		.key = {.database = MyDatabaseId, .relation = jq_catalog_oid(JQ_JOB)},
 		.slot = JQ_NO_SLOT};
 
+	PreventCommandIfReadOnly("job_queue.drop_queue()");
 	jq_arg_require(fcinfo, 0, "queue_id");
 	ready.key.queue_id = PG_GETARG_INT32(0);
 	jq_queue_lock_exclusive(ready.key.queue_id);

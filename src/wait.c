@@ -73,6 +73,21 @@ note_call(const JqReadyRef *ref)
 	call_ref = *ref;
 }
 
+/*
+ * The queue's settings.  Who resumes it wakes us before the invalidation of our
+ * cache is sent, so that of a paused one is not believed.
+ */
+static void
+read_queue(const text *name, JqQueue *queue)
+{
+	jq_queue_get(name, queue);
+	if (queue->paused)
+	{
+		jq_queue_forget_cache();
+		jq_queue_get(name, queue);
+	}
+}
+
 /* Are there jobs?  If not, this process is in line for them. */
 static bool
 look(const text *name, JqReadyRef *ready)
@@ -86,7 +101,7 @@ look(const text *name, JqReadyRef *ready)
 		RelFileNumber file;
 
 		CHECK_FOR_INTERRUPTS();
-		jq_queue_get(name, &queue);
+		read_queue(name, &queue);
 		if (!jq_queue_open_index(&queue))
 			ereport(ERROR,
 					errcode(JQ_ERRCODE_NO_SHARED_MEMORY),

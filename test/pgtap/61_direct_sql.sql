@@ -63,6 +63,7 @@ SELECT results_eq($$SELECT payload::int FROM job_queue.claim('direct', 10)$$, 'V
 	'deleted waiting jobs are not claimed, others are');
 
 -- The schema keeps out what could not be.
+SELECT job_queue.define_pipeline('direct some', '{a}') \g /dev/null
 SELECT throws_ok(format($$UPDATE job_queue.job SET %s WHERE queue_id = %s$$, damage, :queue_id), code, NULL, damage)
   FROM (VALUES
 	('state = ''z''', '23514'),

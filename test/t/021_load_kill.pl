@@ -92,11 +92,11 @@ my @order = (
 	'a statement is cancelled',
 	'the postmaster is killed');
 
-ok(wait_for_progress(50), 'the load runs');
+ok(wait_for_progress(200), 'the load runs');
 foreach my $what (@order)
 {
 	$deed{$what}->();
-	ok(wait_for_progress(50), "the load goes on after $what");
+	ok(wait_for_progress(200), "the load goes on after $what");
 }
 stop_load($load);
 check_journal($load, 'after the load');

@@ -193,7 +193,7 @@ sub check_journal
 		CREATE TABLE completed (job_id bigint, token bigint)});
 	$node->safe_psql('postgres', join("\n", 'COPY enqueued FROM STDIN;',
 			map({ join("\t", @$_) } @enqueued), '\.', 'COPY completed FROM STDIN;',
-			map({ join("\t", @$_[ 0, 1 ]) } @completed), '\.'));
+			map({ join("\t", @$_[ 0, 1 ]) } @completed), '\.', ''));
 
 	is( $node->safe_psql('postgres', q{
 			SELECT count(*) FROM enqueued e
