@@ -14,6 +14,7 @@ OBJS = \
 	src/enqueue.o \
 	src/fault.o \
 	src/finish.o \
+	src/flush.o \
 	src/guc.o \
 	src/heartbeat.o \
 	src/hooks.o \
@@ -32,6 +33,7 @@ OBJS = \
 	src/retry.o \
 	src/shmem.o \
 	src/store.o \
+	src/timer.o \
 	src/token.o \
 	src/trigger.o \
 	src/wait.o \

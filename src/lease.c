@@ -385,7 +385,8 @@ jq_lease_next_end(TimestampTz *next)
 			continue;
 		LWLockAcquire(&locks[p].lock, LW_SHARED);
 		for (int i = first; i < first + partitions[p].high; i++)
-			if (entries[i].used && entries[i].lease.database == MyDatabaseId)
+			if (entries[i].used && !entries[i].lease.ending &&
+				entries[i].lease.database == MyDatabaseId)
 			{
 				*next = Min(*next,
 							Max(entries[i].lease.expires_at,
@@ -444,9 +445,14 @@ collect_dirty_in(int p, JqLease *dirty, int max)
 	{
 		JqLease *lease = &entries[i].lease;
 
-		if (!entries[i].used || lease->database != MyDatabaseId ||
-			!lease->dirty)
+		if (!entries[i].used || !lease->dirty)
 			continue;
+		if (lease->database != MyDatabaseId)
+		{
+			/* for that database's worker */
+			pg_atomic_write_u32(any_dirty, 1);
+			continue;
+		}
 		lease->dirty = false;
 		dirty[n++] = *lease;
 	}

@@ -1,14 +1,12 @@
 /*-------------------------------------------------------------------------
  *
  * reap.c
- *		What the maintenance worker does for jobs.
+ *		Recovery of stalled jobs, and housekeeping.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
@@ -39,10 +37,6 @@
 /* Jobs recovered in one transaction. */
 #define REAP_BATCH 500
 
-/* Reports written in one transaction. */
-#define FLUSH_BATCH 200
-
-#define FLUSH_INTERVAL_US USECS_PER_SEC
 #define RETRY_US (USECS_PER_SEC / 2)
 
 /*
@@ -52,99 +46,6 @@
 #define LOOK_INTERVAL_US (USECS_PER_SEC / 2)
 #define LOOK_SHARE 10
 #define HOUSEKEEPING_INTERVAL_US (60 * USECS_PER_SEC)
-
-/*
- * Due jobs.
- */
-
-/* Push the due job under a scan to its queue's index. */
-static void
-push_due(Relation job, TupleTableSlot *slot)
-{
-	bool isnull;
-	JqQueue queue;
-	JqReadyEntry entry = {
-		.job_id = DatumGetInt64(slot_getattr(slot, Anum_job_id, &isnull)),
-		.tid = slot->tts_tid,
-		.priority =
-			DatumGetInt16(slot_getattr(slot, Anum_job_priority, &isnull)),
-	};
-	int32 queue_id =
-		DatumGetInt32(slot_getattr(slot, Anum_job_queue_id, &isnull));
-
-	if (jq_queue_find_by_id(queue_id, &queue))
-		jq_ready_push(&queue.ready, jq_relation_file(job), &entry, 1, false);
-}
-
-/*
- * Push what is due after one time and up to another.  Returns when the first
- * job after that is due.
- */
-static TimestampTz
-push_due_between(Relation job, TimestampTz after, TimestampTz upto)
-{
-	Relation index =
-		index_open(jq_catalog_oid(JQ_JOB_DUE_IDX), AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TupleTableSlot *slot = table_slot_create(job, NULL);
-	IndexScanDesc scan = jq_index_beginscan(job, index, snapshot, 1);
-	TimestampTz next = DT_NOEND;
-	ScanKeyData key;
-
-	ScanKeyInit(&key,
-				1,
-				BTGreaterStrategyNumber,
-				F_TIMESTAMPTZ_GT,
-				TimestampTzGetDatum(after));
-	index_rescan(scan, &key, 1, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		bool isnull;
-		TimestampTz run_at =
-			DatumGetTimestampTz(slot_getattr(slot, Anum_job_run_at, &isnull));
-
-		CHECK_FOR_INTERRUPTS();
-		if (DatumGetChar(slot_getattr(slot, Anum_job_state, &isnull)) !=
-			JQ_STATE_WAITING)
-			continue;
-		if (run_at > upto)
-		{
-			next = run_at;
-			break;
-		}
-		push_due(job, slot);
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	UnregisterSnapshot(snapshot);
-	index_close(index, AccessShareLock);
-	return next;
-}
-
-TimestampTz
-jq_due_run(void)
-{
-	int database = jq_database_index();
-	TimestampTz horizon = jq_now();
-	TimestampTz done;
-	TimestampTz next;
-	Relation job;
-
-	if (jq_due_next(database) > horizon)
-		return jq_due_next(database);
-
-	jq_bgw_begin("making due jobs ready");
-	/* The horizon before the snapshot: see due.h. */
-	done = jq_due_advance(database, &horizon);
-	JQ_FAULT("due-before-scan");
-	job = table_open(jq_catalog_oid(JQ_JOB), AccessShareLock);
-	next = push_due_between(job, done, horizon);
-	table_close(job, AccessShareLock);
-	jq_due_finish(database, horizon, next);
-	jq_bgw_commit();
-
-	return jq_due_next(database);
-}
 
 /*
  * Leases.
@@ -457,89 +358,6 @@ job_queue_effective_lease_end(PG_FUNCTION_ARGS)
 		PG_RETURN_TIMESTAMPTZ(lease.expires_at);
 	PG_RETURN_TIMESTAMPTZ(
 		end_without_entry(PG_GETARG_TIMESTAMPTZ(2), PG_GETARG_TIMESTAMPTZ(3)));
-}
-
-/*
- * Progress.
- */
-
-/* Write one report, unless the row is locked or is not this lease's. */
-static bool
-write_report(const JqLease *lease)
-{
-	static JqStatement write = {
-		.sql = "UPDATE job_queue.job SET"
-			   "       progress = coalesce($3, progress),"
-			   "       bytes_done = coalesce($4, bytes_done),"
-			   "       bytes_total = coalesce($5, bytes_total),"
-			   "       stage = coalesce($6, stage),"
-			   "       message = coalesce($7, message)"
-			   " WHERE id OPERATOR(pg_catalog.=) ("
-			   "       SELECT id FROM job_queue.job"
-			   "        WHERE id OPERATOR(pg_catalog.=) $1"
-			   "          AND lease_token OPERATOR(pg_catalog.=) $2"
-			   "          FOR NO KEY UPDATE SKIP LOCKED)",
-		.expected = SPI_OK_UPDATE,
-		.nargs = 7,
-		.types =
-			{INT8OID, INT8OID, FLOAT8OID, INT8OID, INT8OID, TEXTOID, TEXTOID},
-	};
-	const JqProgress *progress = &lease->progress;
-	Datum values[7] = {Int64GetDatum(lease->job_id),
-					   Int64GetDatum(lease->token),
-					   Float8GetDatum(progress->percent),
-					   Int64GetDatum(progress->bytes_done),
-					   Int64GetDatum(progress->bytes_total),
-					   CStringGetTextDatum(progress->stage),
-					   CStringGetTextDatum(progress->message)};
-	char nulls[8] = {' ',
-					 ' ',
-					 progress->has_percent ? ' ' : 'n',
-					 progress->has_bytes_done ? ' ' : 'n',
-					 progress->has_bytes_total ? ' ' : 'n',
-					 progress->has_stage ? ' ' : 'n',
-					 progress->has_message ? ' ' : 'n',
-					 '\0'};
-
-	return jq_owner_run(&write, values, nulls, 0) == 1;
-}
-
-/* Write some reports.  Returns how many. */
-static int
-flush_batch(JqLease *dirty)
-{
-	int n = jq_lease_collect_dirty(dirty, FLUSH_BATCH);
-
-	if (n == 0)
-		return 0;
-	jq_bgw_begin("saving progress");
-	SPI_connect();
-	for (int i = 0; i < n; i++)
-		if (!write_report(&dirty[i]))
-			jq_lease_mark_dirty(dirty[i].job_id, dirty[i].token);
-	SPI_finish();
-	jq_bgw_commit();
-	return n;
-}
-
-TimestampTz
-jq_flush_run(void)
-{
-	static TimestampTz last = DT_NOBEGIN;
-	TimestampTz now = jq_now();
-	JqLease *dirty;
-
-	if (!jq_lease_any_dirty())
-		return DT_NOEND;
-	if (last <= now && now < last + FLUSH_INTERVAL_US)
-		return last + FLUSH_INTERVAL_US;
-
-	dirty = palloc(sizeof(JqLease) * FLUSH_BATCH);
-	while (flush_batch(dirty) == FLUSH_BATCH)
-		CHECK_FOR_INTERRUPTS();
-	pfree(dirty);
-	last = now;
-	return jq_lease_any_dirty() ? now + FLUSH_INTERVAL_US : DT_NOEND;
 }
 
 /*

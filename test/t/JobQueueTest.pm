@@ -44,6 +44,8 @@ sub start_again
 	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
 		return if $node->start(fail_ok => 1);
+		# a failed start takes the old pid file for that of a running server
+		$node->{_pid} = undef;
 		select(undef, undef, undef, 0.1);
 	}
 	BAIL_OUT('the server does not start again');
