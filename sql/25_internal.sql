@@ -48,12 +48,12 @@ COMMENT ON FUNCTION job_queue._set_live(bigint, bigint, text, text, double preci
 	'Internal: stores stage, message and progress (null: unchanged) of a running job in shared memory; '
 	'counts as a heartbeat.';
 
-CREATE FUNCTION job_queue._expired_leases(max_leases int)
+CREATE FUNCTION job_queue._expired_leases(max_leases int, only_queue int)
 RETURNS TABLE (job_id bigint, lease_token bigint)
-LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'job_queue_expired_leases';
-COMMENT ON FUNCTION job_queue._expired_leases(int) IS
-	'Internal: leases of this database that have ended, max_leases of them at most.';
+COMMENT ON FUNCTION job_queue._expired_leases(int, int) IS
+	'Internal: leases of this database that have ended, of one queue or (null) all, max_leases of them at most.';
 
 CREATE FUNCTION job_queue._effective_lease_end(
 	job_id		bigint,
@@ -139,6 +139,30 @@ CREATE TRIGGER job_changed
 ALTER TABLE job_queue.job ENABLE ALWAYS TRIGGER job_changed;
 COMMENT ON TRIGGER job_changed ON job_queue.job IS
 	'Tells the ready index and the leases about the row, at commit.';
+
+CREATE FUNCTION job_queue._job_truncated()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	DELETE FROM job_queue.attempt a
+	 WHERE NOT EXISTS (SELECT FROM job_queue.job_history h WHERE h.id = a.job_id);
+	DELETE FROM job_queue.checkpoint c
+	 WHERE NOT EXISTS (SELECT FROM job_queue.job_history h WHERE h.id = c.job_id);
+	DELETE FROM job_queue.resource r
+	 WHERE NOT EXISTS (SELECT FROM job_queue.job_history h WHERE h.id = r.job_id);
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION job_queue._job_truncated() IS
+	'Internal: deletes what belonged to unfinished jobs that were truncated.';
+
+CREATE TRIGGER job_truncated
+	AFTER TRUNCATE ON job_queue.job
+	FOR EACH STATEMENT EXECUTE FUNCTION job_queue._job_truncated();
+COMMENT ON TRIGGER job_truncated ON job_queue.job IS
+	'Deletes what belonged to the jobs.';
 
 CREATE FUNCTION job_queue._queue_changed()
 RETURNS trigger

@@ -98,7 +98,7 @@ DECLARE
 	only_queue int := CASE WHEN queue IS NOT NULL THEN job_queue._queue_id(queue) END;
 	lease record;
 BEGIN
-	FOR lease IN SELECT e.job_id, e.lease_token FROM job_queue._expired_leases(100000) e ORDER BY e.job_id LOOP
+	FOR lease IN SELECT e.job_id, e.lease_token FROM job_queue._expired_leases(100000, only_queue) e ORDER BY e.job_id LOOP
 		job_id := lease.job_id;
 		new_status := job_queue._recover(lease.job_id, lease.lease_token, only_queue);
 		IF new_status IS NOT NULL THEN

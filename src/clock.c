@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -20,7 +21,7 @@
 
 typedef struct JqClock
 {
-	TimestampTz epoch;		   /* set once, when shared memory is made */
+	pg_atomic_uint64 epoch;	   /* 0 until the first use after recovery */
 	pg_atomic_uint64 ahead_us; /* signed microseconds ahead of the wall clock */
 } JqClock;
 
@@ -40,7 +41,7 @@ jq_clock_shmem_init(bool found)
 	shared_clock = ShmemInitStruct("job_queue clock", sizeof(JqClock), &mine);
 	if (found)
 		return;
-	shared_clock->epoch = GetCurrentTimestamp();
+	pg_atomic_init_u64(&shared_clock->epoch, 0);
 	pg_atomic_init_u64(&shared_clock->ahead_us, 0);
 }
 
@@ -54,10 +55,21 @@ jq_now(void)
 	return now + (int64) pg_atomic_read_u64(&shared_clock->ahead_us);
 }
 
+/*
+ * Not the start of the server: a standby has been up for long when it is
+ * promoted, and recovery may take its time.
+ */
 TimestampTz
 jq_clock_epoch(void)
 {
-	return shared_clock ? shared_clock->epoch : DT_NOBEGIN;
+	uint64 unset = 0;
+
+	if (shared_clock == NULL || RecoveryInProgress())
+		return DT_NOBEGIN;
+	if (pg_atomic_read_u64(&shared_clock->epoch) == 0)
+		(void) pg_atomic_compare_exchange_u64(
+			&shared_clock->epoch, &unset, (uint64) jq_now());
+	return (TimestampTz) pg_atomic_read_u64(&shared_clock->epoch);
 }
 
 void

@@ -20,7 +20,10 @@ extern void jq_clock_advance(int64 by_us);
 extern Size jq_clock_shmem_size(void);
 extern void jq_clock_shmem_init(bool found);
 
-/* When shared memory was made: since then every lease counts anew. */
+/*
+ * When this server began to run jobs, after a start or a promotion: leases
+ * that shared memory does not know count from then.  DT_NOBEGIN before that.
+ */
 extern TimestampTz jq_clock_epoch(void);
 
 #endif /* JQ_CLOCK_H */

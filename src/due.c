@@ -9,6 +9,7 @@
 
 #include "storage/shmem.h"
 #include "storage/spin.h"
+#include "utils/timestamp.h"
 
 #include "clock.h"
 #include "database.h"
@@ -48,7 +49,7 @@ jq_due_shmem_init(bool found)
 	for (int i = 0; !found && i < jq_max_databases; i++)
 	{
 		SpinLockInit(&dues[i].mutex);
-		dues[i].horizon = jq_clock_epoch();
+		dues[i].horizon = GetCurrentTimestamp();
 		dues[i].done = dues[i].horizon;
 		dues[i].next = DT_NOBEGIN;
 		dues[i].arrived = DT_NOEND;

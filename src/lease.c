@@ -400,7 +400,8 @@ jq_lease_next_end(TimestampTz *next)
 
 /* Under the partition's lock. */
 static int
-collect_ended_in(int p, TimestampTz now, JqLeaseId *ended, int max)
+collect_ended_in(int p, TimestampTz now, int32 queue_id, JqLeaseId *ended,
+				 int max)
 {
 	int first = p * per_partition();
 	int n = 0;
@@ -411,7 +412,8 @@ collect_ended_in(int p, TimestampTz now, JqLeaseId *ended, int max)
 
 		if (!entries[i].used || lease->database != MyDatabaseId ||
 			lease->ending || lease->expires_at > now ||
-			lease->spared_until > now)
+			lease->spared_until > now ||
+			(queue_id != 0 && lease->queue_id != queue_id))
 			continue;
 		lease->ending = true;
 		ended[n++] = (JqLeaseId){lease->job_id, lease->token};
@@ -420,7 +422,8 @@ collect_ended_in(int p, TimestampTz now, JqLeaseId *ended, int max)
 }
 
 int
-jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max)
+jq_lease_collect_ended(TimestampTz now, int32 queue_id, JqLeaseId *ended,
+					   int max)
 {
 	int n = 0;
 
@@ -428,7 +431,7 @@ jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max)
 	{
 		LWLockAcquire(&locks[p].lock, LW_EXCLUSIVE);
 		if (partitions[p].nused > 0)
-			n += collect_ended_in(p, now, ended + n, max - n);
+			n += collect_ended_in(p, now, queue_id, ended + n, max - n);
 		LWLockRelease(&locks[p].lock);
 	}
 	return n;

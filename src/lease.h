@@ -100,7 +100,8 @@ extern void jq_lease_request_cancel(Oid database, int64 job_id, int64 token);
 extern bool jq_lease_next_end(TimestampTz *next);
 
 /*
- * Collect leases of this database that have ended, at most max, and note it:
+ * Collect leases of this database that have ended, of one queue or (0) of
+ * all, at most max, and note it:
  * from now on their workers are refused, until jq_lease_spare.
  */
 typedef struct JqLeaseId
@@ -109,7 +110,8 @@ typedef struct JqLeaseId
 	int64 token;
 } JqLeaseId;
 
-extern int jq_lease_collect_ended(TimestampTz now, JqLeaseId *ended, int max);
+extern int jq_lease_collect_ended(TimestampTz now, int32 queue_id,
+								  JqLeaseId *ended, int max);
 
 /*
  * End a lease, if it has run out: from now on its worker is refused, until

@@ -209,7 +209,7 @@ recover_batch(int64 *left)
 			   "       pg_catalog.count(r.new_status)"
 			   "  FROM (SELECT job_queue._recover("
 			   "                 e.job_id, e.lease_token, NULL) AS new_status"
-			   "          FROM job_queue._expired_leases(500) e) r",
+			   "          FROM job_queue._expired_leases(500, NULL) e) r",
 		.expected = SPI_OK_SELECT,
 	};
 	int64 counts[2];
@@ -251,17 +251,19 @@ jq_reap_run(void)
 PG_FUNCTION_INFO_V1(job_queue_expired_leases);
 
 /*
- * job_queue._expired_leases(max_leases int)
+ * job_queue._expired_leases(max_leases int, only_queue int)
  *		returns setof (job_id bigint, lease_token bigint)
  *
  * From now on the workers of these leases are refused, until the transaction
- * ends: a lease that it has not ended is then as it was.
+ * ends: a lease that it has not ended is then as it was.  only_queue may be
+ * null: all queues.
  */
 Datum
 job_queue_expired_leases(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	int max = PG_GETARG_INT32(0);
+	int max = PG_ARGISNULL(0) ? 0 : PG_GETARG_INT32(0);
+	int32 queue_id = PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1);
 	JqLeaseId *ended;
 	int n;
 
@@ -273,7 +275,7 @@ job_queue_expired_leases(PG_FUNCTION_ARGS)
 	max = Min(max, jq_max_leases);
 	ended = palloc(sizeof(JqLeaseId) * max);
 	jq_xact_reserve(max);
-	n = jq_lease_collect_ended(jq_now(), ended, max);
+	n = jq_lease_collect_ended(jq_now(), queue_id, ended, max);
 	for (int i = 0; i < n; i++)
 		jq_xact_owe_spare(ended[i].job_id, ended[i].token);
 	for (int i = 0; i < n; i++)

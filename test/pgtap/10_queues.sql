@@ -30,13 +30,13 @@ SELECT results_eq(
 			  'queues', 'relaxed', false)$$,
 	'every setting is kept');
 
-SELECT ok(job_queue.create_queue(name), 'a name is kept exactly: ' || to_jsonb(name))
+SELECT ok(job_queue.create_queue(name), 'a name is kept exactly: ' || to_jsonb(name)::text)
   FROM unnest(ARRAY[E'it''s "quoted"', E'two\nlines', E'back\\slash', 'pg_catalog', ' ', '🚀', repeat('x', 255)]) name;
 SELECT is((SELECT count(*)::int FROM job_queue.queues
 			WHERE name = ANY (ARRAY[E'it''s "quoted"', E'two\nlines', E'back\\slash', 'pg_catalog', ' ', '🚀', repeat('x', 255)])),
 	7, 'view queues shows those names');
 SELECT ok(job_queue.enqueue(name) > 0 AND job_queue.drop_queue(name, force => true),
-	'such a queue takes jobs: ' || to_jsonb(name))
+	'such a queue takes jobs: ' || to_jsonb(name)::text)
   FROM unnest(ARRAY[E'it''s "quoted"', E'two\nlines', E'back\\slash', 'pg_catalog', ' ', '🚀', repeat('x', 255)]) name;
 
 -- A queue whose creation was rolled back never was.

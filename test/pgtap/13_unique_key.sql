@@ -53,7 +53,7 @@ SELECT job_queue.enqueue('unique order', '2', unique_key => 'b') \g /dev/null
 SELECT job_queue.enqueue('unique order', '3', unique_key => 'c') \g /dev/null
 SELECT job_queue.enqueue('unique order', '30', priority => -1, unique_key => 'c', on_duplicate => 'replace') \g /dev/null
 SELECT job_queue.enqueue('unique order', '10', delay => '1 h', unique_key => 'a', on_duplicate => 'replace') \g /dev/null
-SELECT results_eq($$SELECT payload FROM job_queue.claim('unique order', 10)$$,
+SELECT results_eq($$SELECT payload FROM job_queue.claim('unique order', 10, lease => '2 h')$$,
 	$$VALUES ('30'::jsonb), ('2')$$, 'a new priority counts at once, and so does a new delay');
 SELECT job_queue.advance_clock('1 h') \g /dev/null
 CALL job_queue.wait_for_jobs('unique order', '10 s') \gset

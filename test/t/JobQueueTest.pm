@@ -29,6 +29,7 @@ job_queue.testing = on
 restart_after_crash = on
 max_prepared_transactions = 10
 log_line_prefix = '%m [%p] %e %b %a '
+log_statement = none
 $conf});
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION job_queue');
