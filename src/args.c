@@ -46,13 +46,17 @@ jq_arg_name(FunctionCallInfo fcinfo, int n, const char *name, bool may_be_null)
 	value = PG_GETARG_TEXT_PP(n);
 	length = VARSIZE_ANY_EXHDR(value);
 	if (length < 1 || length > JQ_MAX_NAME_BYTES)
-		ereport(ERROR,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("argument \"%s\" must have 1 to %d bytes, not %zu",
-					   name,
-					   JQ_MAX_NAME_BYTES,
-					   length),
-				errhint("Put longer texts into the payload or the metadata."));
+		ereport(
+			ERROR,
+			errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			errmsg("argument \"%s\" must have 1 to %d bytes, not %zu",
+				   name,
+				   JQ_MAX_NAME_BYTES,
+				   length),
+			length < 1
+				? 0
+				: errhint(
+					  "Put longer texts into the payload or the metadata."));
 	return value;
 }
 

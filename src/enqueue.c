@@ -42,8 +42,8 @@ typedef struct Options
 	text *job_type;
 	int16 priority;
 	TimestampTz run_at; /* DT_NOBEGIN: at once */
-	int max_attempts;
-	int64 session_id; /* 0: none */
+	int max_attempts;	/* 0 until the queue is locked: its default */
+	int64 session_id;	/* 0: none */
 	text *pipeline;
 	Datum job_timeout; /* interval; 0: the queue's */
 	text *user_id;
@@ -223,22 +223,22 @@ read_options(FunctionCallInfo fcinfo, const ArgNumbers *args, Options *options)
 		check_session(PG_GETARG_INT64(args->session_id));
 	check_pipeline(options->pipeline);
 	jq_queue_get_or_create(queue, &options->queue);
-	if (options->max_attempts == 0)
-		options->max_attempts = options->queue.max_attempts;
 }
 
-/* Keep the queue from being dropped under the new jobs. */
+/* Keep the queue from being dropped under the new jobs; its defaults count. */
 static void
-lock_queue(JqQueue *queue)
+lock_queue(Options *options)
 {
 	/* Dropped while we waited: then it is unknown, as at the beginning. */
-	while (!jq_queue_lock_shared(queue))
+	while (!jq_queue_lock_shared(&options->queue))
 	{
-		text *name = cstring_to_text(queue->name);
+		text *name = cstring_to_text(options->queue.name);
 
 		CHECK_FOR_INTERRUPTS();
-		jq_queue_get_or_create(name, queue);
+		jq_queue_get_or_create(name, &options->queue);
 	}
+	if (options->max_attempts == 0)
+		options->max_attempts = options->queue.max_attempts;
 }
 
 /* Error JQ005 if n more jobs are too many for the queue. */
@@ -423,7 +423,7 @@ enqueue_one(FunctionCallInfo fcinfo, bool *created)
 	payload = PG_GETARG_DATUM(1);
 	jq_args_check_size(payload, "payload");
 	read_options(fcinfo, &one_args, &options);
-	lock_queue(&options.queue);
+	lock_queue(&options);
 	check_depth(&options.queue, 1);
 
 	*created = true;
@@ -507,7 +507,7 @@ job_queue_enqueue_many(PG_FUNCTION_ARGS)
 	for (int i = 0; i < n; i++)
 		jq_args_check_size(payloads[i], "payload");
 	read_options(fcinfo, &many_args, &options);
-	lock_queue(&options.queue);
+	lock_queue(&options);
 	check_depth(&options.queue, n);
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
