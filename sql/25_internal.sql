@@ -126,13 +126,6 @@ ALTER TABLE job_queue.job ENABLE ALWAYS TRIGGER job_changes;
 COMMENT ON TRIGGER job_changes ON job_queue.job IS
 	'Gives the row back to the ready index if the change is undone; voids a lease that comes from elsewhere.';
 
-CREATE TRIGGER job_changing
-	BEFORE INSERT OR UPDATE OR DELETE ON job_queue.job
-	FOR EACH ROW EXECUTE FUNCTION job_queue._job_changed();
-ALTER TABLE job_queue.job ENABLE ALWAYS TRIGGER job_changing;
-COMMENT ON TRIGGER job_changing ON job_queue.job IS
-	'Notes what shared memory is owed if the change is rolled back; voids the lease of a row from elsewhere.';
-
 CREATE TRIGGER job_changed
 	AFTER INSERT OR UPDATE OR DELETE ON job_queue.job
 	FOR EACH ROW EXECUTE FUNCTION job_queue._job_changed();

@@ -252,16 +252,17 @@ is_only_locked(JqRow *row)
 static void
 enter_lease(JqLease *lease, const JqRow *row)
 {
-	int database = jq_database_index();
+	bool replaced;
 
 	lease->tid = row->tuple->t_self;
-	if (jq_lease_enter(lease))
+	if (jq_lease_enter(lease, &replaced))
 	{
-		jq_xact_owe_lease(lease->job_id, lease->token, lease->expires_at);
-		jq_database_wake_at(database, lease->expires_at);
+		jq_xact_owe_lease(
+			lease->job_id, lease->token, lease->expires_at, replaced);
+		jq_database_wake_at(jq_database_index(), lease->expires_at);
 	}
 	else
-		jq_due_unlisted_lease(database, lease->expires_at);
+		jq_xact_owe_unlisted(lease->expires_at);
 }
 
 /* Claim the job of a hint.  False if the hint does not hold. */

@@ -140,8 +140,7 @@ lease_of_row(int64 job_id, int64 token)
  * goes there too.  The length of the lease is kept beside it.
  */
 static void
-prolong_row(const JqLease *lease, TimestampTz now, int64 lease_us,
-			const JqProgress *progress)
+prolong_row(const JqLease *lease, const JqProgress *progress)
 {
 	static JqStatement prolong = {
 		.sql = "UPDATE job_queue.job SET"
@@ -165,11 +164,9 @@ prolong_row(const JqLease *lease, TimestampTz now, int64 lease_us,
 				  TEXTOID},
 	};
 	static const JqProgress none = {0};
-	TimestampTz end = jq_retry_lease_end(
-		now, lease_us > 0 ? lease_us : lease->lease_us, lease->deadline);
 	const JqProgress *news = progress != NULL ? progress : &none;
 	Datum values[7] = {Int64GetDatum(lease->job_id),
-					   TimestampTzGetDatum(end),
+					   TimestampTzGetDatum(lease->expires_at),
 					   Float8GetDatum(news->percent),
 					   Int64GetDatum(news->bytes_done),
 					   Int64GetDatum(news->bytes_total),
@@ -185,7 +182,7 @@ prolong_row(const JqLease *lease, TimestampTz now, int64 lease_us,
 					 '\0'};
 
 	(void) jq_owner_run(&prolong, values, nulls, 0);
-	jq_due_unlisted_lease(jq_database_index(), end);
+	jq_due_unlisted_lease(jq_database_index(), lease->expires_at);
 }
 
 /* A sign of life for a lease without an entry. */
@@ -194,6 +191,7 @@ take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 {
 	TimestampTz now = jq_now();
 	Status status = STATUS_LOST;
+	bool replaced;
 
 	PreventCommandIfReadOnly("job_queue.heartbeat()");
 	SPI_connect();
@@ -202,10 +200,16 @@ take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 		JqLease lease = lease_of_row(job_id, token);
 
 		status = lease.cancel_requested ? STATUS_CANCEL_REQUESTED : STATUS_HELD;
-		if (jq_lease_enter(&lease))
-			(void) jq_lease_beat(job_id, token, now, lease_us, progress);
-		else
-			prolong_row(&lease, now, lease_us, progress);
+		lease.beat_at = now;
+		lease.expires_at = jq_retry_lease_end(
+			now, lease_us > 0 ? lease_us : lease.lease_us, lease.deadline);
+		if (lease.deadline <= now)
+			status = STATUS_LOST;
+		else if (!jq_lease_enter(&lease, &replaced))
+			prolong_row(&lease, progress);
+		else if (jq_lease_beat(job_id, token, now, lease_us, progress) ==
+				 JQ_BEAT_ENDING)
+			status = STATUS_LOST;
 	}
 	SPI_finish();
 	return status;

@@ -210,13 +210,14 @@ unlock(uint32 hash)
  */
 
 static bool
-enter(const JqLease *lease, bool replace)
+enter(const JqLease *lease, bool replace, bool *replaced)
 {
 	uint32 hash = hash_of(lease->database, lease->job_id);
 	JqLeaseEntry *entry;
 
 	LWLockAcquire(&locks[partition_of(hash)].lock, LW_EXCLUSIVE);
 	entry = find(hash, lease->database, lease->job_id);
+	*replaced = entry != NULL;
 	if (entry == NULL || replace || entry->lease.token != lease->token)
 	{
 		if (entry == NULL)
@@ -229,15 +230,17 @@ enter(const JqLease *lease, bool replace)
 }
 
 bool
-jq_lease_enter(const JqLease *lease)
+jq_lease_enter(const JqLease *lease, bool *replaced)
 {
-	return enter(lease, true);
+	return enter(lease, true, replaced);
 }
 
 bool
 jq_lease_adopt(const JqLease *lease)
 {
-	return enter(lease, false);
+	bool replaced;
+
+	return enter(lease, false, &replaced);
 }
 
 /* Take over what is set.  Under the partition's lock. */
@@ -271,7 +274,7 @@ jq_lease_beat(int64 job_id, int64 token, TimestampTz now, int64 lease_us,
 	JqLeaseEntry *entry = lock_and_find(MyDatabaseId, job_id, token, &hash);
 	JqBeat answer = JQ_BEAT_UNKNOWN;
 
-	if (entry != NULL && entry->lease.ending)
+	if (entry != NULL && (entry->lease.ending || entry->lease.deadline <= now))
 		answer = JQ_BEAT_ENDING;
 	else if (entry != NULL)
 	{

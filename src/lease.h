@@ -60,7 +60,7 @@ typedef enum JqBeat
 {
 	JQ_BEAT_HELD,
 	JQ_BEAT_CANCEL, /* held, and the worker is asked to stop */
-	JQ_BEAT_ENDING, /* recovery is taking the job away */
+	JQ_BEAT_ENDING, /* recovery takes the job away, or is about to */
 	JQ_BEAT_UNKNOWN /* no such entry: ask the row */
 } JqBeat;
 
@@ -69,10 +69,10 @@ extern int jq_lease_num_locks(void);
 extern void jq_lease_shmem_init(LWLockPadded *locks, bool found);
 
 /*
- * Enter a lease, in the place of an older one of the same job.  False if
- * there is no room: then the row's lease counts.
+ * Enter a lease, in the place of an older one of the same job, if it has one
+ * (*replaced).  False if there is no room: then the row's lease counts.
  */
-extern bool jq_lease_enter(const JqLease *lease);
+extern bool jq_lease_enter(const JqLease *lease, bool *replaced);
 
 /* Enter a lease found in a row, unless it has an entry already. */
 extern bool jq_lease_adopt(const JqLease *lease);

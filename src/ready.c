@@ -120,14 +120,12 @@ void
 jq_ready_move_back(JqReadyRef *ref, JqPosition position)
 {
 	JqReadySlot *slot = jq_ready_slot_lock(ref);
-	JqWakeList wake = {0};
 
 	if (slot == NULL)
 		return;
 	move_back(slot, position);
-	jq_line_call(&slot->line, slot->line.length, &wake);
+	jq_line_dismiss(&slot->line);
 	jq_ready_slot_unlock(slot);
-	jq_wake_list_wake(&wake);
 }
 
 /* What a claimer that wanted more than it got should do. */
@@ -203,7 +201,6 @@ void
 jq_ready_scan_end(JqPosition end)
 {
 	JqReadySlot *slot = jq_ready_slot_lock(&scan_ref);
-	JqWakeList wake = {0};
 	ConditionVariable *ended;
 
 	scan_active = false;
@@ -213,10 +210,9 @@ jq_ready_scan_end(JqPosition end)
 	slot->complete = slot->position.priority == PG_INT32_MAX;
 	slot->scanning = false;
 	if (slot->lanes.nentries > 0 || !slot->complete)
-		jq_line_call(&slot->line, slot->line.length, &wake);
+		jq_line_dismiss(&slot->line);
 	ended = &slot->scan_ended;
 	jq_ready_slot_unlock(slot);
-	jq_wake_list_wake(&wake);
 	ConditionVariableBroadcast(ended);
 }
 

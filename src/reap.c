@@ -128,12 +128,15 @@ static bool
 list_leases(int database)
 {
 	Relation job = table_open(jq_catalog_oid(JQ_JOB), AccessShareLock);
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(job, snapshot, 0, NULL);
+	Snapshot snapshot;
+	TableScanDesc scan;
 	TupleTableSlot *slot = table_slot_create(job, NULL);
 	bool ended = false;
 
+	/* Before the snapshot: what it does not see is noted after this. */
 	(void) jq_due_unlisted_take(database);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(job, snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool isnull;
@@ -192,6 +195,8 @@ recover_unlisted(int database)
 	jq_bgw_begin("looking for running jobs");
 	if (list_leases(database))
 	{
+		/* Until all are recovered: some may be locked, or this may fail. */
+		jq_due_unlisted_lease(database, jq_now() + RETRY_US);
 		CommandCounterIncrement();
 		query_counts(&recover, 1, &recovered);
 	}

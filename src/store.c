@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "access/detoast.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -404,16 +403,6 @@ static const AttrNumber job_column_of[Natts_history] = {
 	[Anum_history_payload - 1] = Anum_job_payload,
 };
 
-/* A value to store in another table: not one that is out of line in ours. */
-static Datum
-detach(Datum value, Form_pg_attribute attribute)
-{
-	if (attribute->attlen == -1 && VARATT_IS_EXTERNAL(DatumGetPointer(value)))
-		return PointerGetDatum(
-			detoast_external_attr((struct varlena *) DatumGetPointer(value)));
-	return value;
-}
-
 static HeapTuple
 form_history(Relation partition, const JqRow *row, Datum result,
 			 bool result_is_null, TimestampTz finished_at)
@@ -428,7 +417,7 @@ form_history(Relation partition, const JqRow *row, Datum result,
 
 		nulls[i] = column == 0 || row->nulls[column - 1];
 		if (!nulls[i])
-			values[i] = detach(row->values[column - 1], TupleDescAttr(desc, i));
+			values[i] = row->values[column - 1];
 	}
 
 #define SET(column, value)                        \

@@ -46,7 +46,7 @@ typedef enum DebtKind
 	DEBT_POPPED,	/* abort: give entry back */
 	DEBT_UNDO_BACK, /* abort: move back to entry */
 	DEBT_LEASE,		/* abort: remove lease (job_id, token) */
-	DEBT_LEASE_END, /* commit: remove lease; abort: spare it */
+	DEBT_LEASE_END, /* commit: remove lease */
 	DEBT_CANCEL,	/* commit: tell the lease's worker */
 	DEBT_SPARE,		/* commit, abort: spare lease */
 	DEBT_UNLISTED,	/* commit: a lease without an entry ends at time */
@@ -59,7 +59,7 @@ typedef struct Debt
 {
 	DebtKind kind;
 	int level;	/* nesting level of the subtransaction */
-	bool again; /* push: before the others */
+	bool again; /* push: before the others; lease: in another's place */
 	JqReadyRef ref;
 	RelFileNumber file;
 	JqReadyEntry entry; /* its job_id is also the lease's */
@@ -202,9 +202,13 @@ owe_lease(DebtKind kind, int64 job_id, int64 token)
 }
 
 void
-jq_xact_owe_lease(int64 job_id, int64 token, TimestampTz expires_at)
+jq_xact_owe_lease(int64 job_id, int64 token, TimestampTz expires_at,
+				  bool replaced)
 {
-	owe_lease(DEBT_LEASE, job_id, token)->expires_at = expires_at;
+	Debt *debt = owe_lease(DEBT_LEASE, job_id, token);
+
+	debt->expires_at = expires_at;
+	debt->again = replaced;
 }
 
 void
@@ -391,11 +395,13 @@ undo(Debt *debt)
 			break;
 		case DEBT_LEASE:
 			jq_lease_remove(MyDatabaseId, debt->entry.job_id, debt->u.token);
+			/* The one that it replaced counts again. */
+			if (debt->again)
+				jq_due_unlisted_lease(database_index, DT_NOBEGIN);
 			break;
 		case DEBT_UNDO_BACK:
 			move_back(debt);
 			break;
-		case DEBT_LEASE_END:
 		case DEBT_SPARE:
 			jq_lease_spare(debt->entry.job_id, debt->u.token);
 			break;
@@ -434,7 +440,6 @@ settle_for_prepare(void)
 				move_back(&debts[i]);
 				break;
 			case DEBT_POPPED:
-			case DEBT_LEASE_END:
 			case DEBT_SPARE:
 				undo(&debts[i]);
 				break;

@@ -38,13 +38,13 @@ extern void jq_xact_owe_changed(const JqReadyRef *ref, RelFileNumber file,
 								const JqReadyEntry *entry);
 
 /*
- * A lease was entered.  Abort: remove it.  Commit: if it has run out already,
+ * A lease was entered, maybe in another's place.  Abort: remove it.  Commit: if it has run out already,
  * recovery may have forgotten it; then the worker looks for its row.
  */
-extern void jq_xact_owe_lease(int64 job_id, int64 token,
-							  TimestampTz expires_at);
+extern void jq_xact_owe_lease(int64 job_id, int64 token, TimestampTz expires_at,
+							  bool replaced);
 
-/* A running row was ended.  Commit: remove its lease; abort: spare it. */
+/* A running row was ended.  Commit: remove its lease. */
 extern void jq_xact_owe_lease_end(int64 job_id, int64 token);
 
 /* A running job is to be cancelled.  Commit: tell its worker. */
