@@ -174,6 +174,18 @@ RESET job_queue.auto_create_queues;
 SELECT throws_ok($$SELECT count(*) FROM job_queue.claim('queues none')$$, 'JQ003', NULL,
 	'a claim makes no queue');
 
+-- Queues that are gone, or never were, take no shared memory.
+SELECT job_queue.enqueue('queues auto') \g /dev/null
+SELECT 1 FROM job_queue.claim('queues auto') \g /dev/null
+BEGIN;
+SELECT job_queue.create_queue('queues slot') \gset
+SELECT job_queue.enqueue('queues slot') \g /dev/null
+SELECT 1 FROM job_queue.claim('queues slot') \g /dev/null
+ROLLBACK;
+SELECT job_queue.drop_queue('queues auto', force => true) \g /dev/null
+SELECT is_empty($$SELECT * FROM job_queue._ready_index() WHERE queue_id NOT IN (SELECT id FROM job_queue.queue)$$,
+	'queues that were dropped or rolled back have no index');
+
 SELECT is(job_queue.drop_queue(name, force => true), true, 'cleaned up: ' || name)
   FROM job_queue.queues WHERE name LIKE 'queues%';
 SELECT is_empty('SELECT * FROM job_queue.verify()', 'the invariants hold');

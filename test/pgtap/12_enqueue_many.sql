@@ -104,6 +104,20 @@ SELECT pg_temp.refused(format('SELECT * FROM job_queue.enqueue_jobs(%L)', jobs),
 SELECT is_empty($$SELECT * FROM job_queue.claim('many')$$, 'none of them left a job to claim');
 SELECT is((SELECT count(*)::int FROM job_queue.queues WHERE name = ''), 0, 'nor a queue');
 
+-- More jobs in one transaction than it can take notes of, and one that waits.
+SELECT job_queue.create_queue('many in one', lease => '1 day') \gset
+BEGIN;
+SELECT count(*) FROM job_queue.enqueue_many('many in one', array_fill('{}'::jsonb, '{70000}')) \g /dev/null
+SELECT job_queue.enqueue('many in one', '"delayed"', priority => -1, delay => '1 h') \g /dev/null
+SELECT job_queue.enqueue('many in one', '"urgent"', priority => -2) \g /dev/null
+COMMIT;
+SELECT is((SELECT payload FROM job_queue.claim('many in one')), '"urgent"', 'after 70000 jobs in one transaction the urgent one is first');
+SELECT is((SELECT count(DISTINCT c.job_id)::int FROM generate_series(1, 7) n, LATERAL job_queue.claim('many in one', 10000 + n * 0) c),
+	70000, 'the others are all claimed');
+SELECT job_queue.advance_clock('1 h') \g /dev/null
+CALL job_queue.wait_for_jobs('many in one', '10 s') \gset
+SELECT is((SELECT payload FROM job_queue.claim('many in one')), '"delayed"', 'and the delayed one when it is due');
+
 SELECT is(job_queue.drop_queue(name, force => true), true, 'cleaned up: ' || name)
   FROM job_queue.queues WHERE name LIKE 'many%';
 SELECT is_empty('SELECT * FROM job_queue.verify()', 'the invariants hold');

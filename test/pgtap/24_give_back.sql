@@ -93,6 +93,24 @@ SELECT pg_temp.refused(format('SELECT job_queue.snooze(%s, %s, %s)', :job_id, :l
 	('$$1 s$$, reset_attempts => NULL', '22004')) bad(arguments, code);
 SELECT ok(job_queue.complete(:job_id, :lease_token), 'the job was not touched by any of them');
 
+-- Released and claimed again in a transaction that is rolled back: the lease is
+-- the first one, and somebody watches it.
+SELECT job_queue.enqueue('back', '"again"') AS job_id \gset
+SELECT lease_token FROM job_queue.claim('back') \gset
+BEGIN;
+SELECT job_queue.release(:job_id, :lease_token) \g /dev/null
+COMMIT;
+SELECT lease_token FROM job_queue.claim('back') \gset
+BEGIN;
+SAVEPOINT s;
+SELECT job_queue.release(:job_id, :lease_token) \g /dev/null
+SELECT 1 FROM job_queue.claim('back') \g /dev/null
+ROLLBACK;
+SELECT is(job_queue.heartbeat(:job_id, :lease_token), 'held', 'the first lease is held');
+SELECT job_queue.advance_clock('6 min') \g /dev/null
+SELECT pg_temp.wait_until(format('SELECT status <> %L FROM job_queue.get_job(%s)', 'running', :job_id)) \g /dev/null
+SELECT pass('and its end is noticed');
+
 SELECT is(job_queue.drop_queue('back', force => true), true, 'cleaned up');
 SELECT is_empty('SELECT * FROM job_queue.verify()', 'the invariants hold');
 SELECT * FROM finish();

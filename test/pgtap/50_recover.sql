@@ -113,6 +113,27 @@ SELECT job_queue.run_maintenance() \g /dev/null
 SELECT is(status, 'completed', 'and recovery does not undo it') FROM job_queue.jobs WHERE job_id = :late;
 SELECT ok(NOT job_queue.is_job_stale(:late), 'a finished job is not stale');
 
+-- In real time, with a maintenance worker that sleeps: the claim must tell it.
+SELECT job_queue.create_queue('recover real', lease => '200 ms') \gset
+SELECT pg_temp.wait_until($$SELECT state = 'idle' AND wait_event_type = 'Extension' FROM pg_stat_activity
+	WHERE backend_type = 'job_queue maintenance' AND datname = current_database()$$) \g /dev/null
+SELECT job_queue.enqueue('recover real') AS real \gset
+SELECT lease_expires_at AS real_end FROM job_queue.claim('recover real') \gset
+SELECT pg_temp.wait_until(format('SELECT status <> %L FROM job_queue.get_job(%s)', 'running', :real)) \g /dev/null
+SELECT cmp_ok(job_queue.clock() - :'real_end', '<', interval '1 s', 'a sleeping worker notices the end of a lease in time');
+
+-- Past its timeout an attempt has no lease, whether or not it was taken away yet.
+SELECT job_queue.create_queue('recover deadline', lease => '1 h', job_timeout => '5 min') \gset
+SELECT job_queue.enqueue('recover deadline') AS deadline \gset
+SELECT lease_token AS deadline_token FROM job_queue.claim('recover deadline') \gset
+SELECT job_queue.fault_arm('maintenance-reap', 'wait') \g /dev/null
+SELECT job_queue.advance_clock('301 s') \g /dev/null
+SELECT throws_ok(format('SELECT job_queue.%s', call), 'JQ001', NULL, 'after its timeout: ' || call)
+  FROM unnest(ARRAY[format('heartbeat(%s, %s)', :deadline, :deadline_token),
+					format('heartbeat(%s, %s, %L)', :deadline, :deadline_token, '2 h'),
+					format('report_progress(%s, %s, 1)', :deadline, :deadline_token)]) call;
+SELECT job_queue.fault_disarm('maintenance-reap') \g /dev/null
+
 -- Many at once.
 SELECT job_queue.create_queue('recover many', max_attempts => 2, backoff_base => '0', backoff_jitter => 0) \gset
 SELECT job_queue.enqueue_many('recover many', array_fill('{}'::jsonb, '{3000}')) \g /dev/null

@@ -88,6 +88,29 @@ UPDATE job_queue.queue SET paused = false, lease = '7 min' WHERE id = :queue_id;
 SELECT is(round(pg_temp.seconds(lease_expires_at - job_queue.clock())), 420::double precision, 'a lease that is set by hand counts')
   FROM job_queue.claim('direct', 10);
 
+-- An administrator's own indexes are kept up, whatever their kind.
+CREATE INDEX direct_gin ON job_queue.job USING gin (metadata);
+CREATE INDEX direct_brin ON job_queue.job USING brin (enqueued_at);
+CREATE INDEX direct_hash ON job_queue.job USING hash (user_id);
+CREATE INDEX direct_expression ON job_queue.job ((payload ->> 'n'));
+CREATE INDEX direct_partial ON job_queue.job (worker) WHERE state = 'r';
+SELECT job_queue.enqueue('direct', '{"n": "a"}', user_id => 'u', metadata => '{"m": 1}') AS indexed \gset
+ALTER INDEX job_queue.direct_gin SET (fastupdate = off);
+ANALYZE job_queue.job;
+SELECT job_queue.enqueue_many('direct', '{"{\"n\": \"b\"}", "{\"n\": \"c\"}"}', user_id => 'u', metadata => '{"m": 1}') \g /dev/null
+SELECT lease_token AS indexed_token FROM job_queue.claim('direct', worker => 'indexed') \gset
+SET enable_seqscan = off;
+SET enable_indexscan = off;
+SELECT is((SELECT count(*)::int FROM job_queue.job WHERE metadata @> '{"m": 1}'), 3, 'a GIN index finds all three');
+SELECT is((SELECT count(*)::int FROM job_queue.job WHERE user_id = 'u'), 3, 'so does a hash index');
+SELECT is((SELECT count(*)::int FROM job_queue.job WHERE payload ->> 'n' = 'b'), 1, 'one on an expression finds one');
+SELECT is((SELECT count(*)::int FROM job_queue.job WHERE worker = 'indexed' AND state = 'r'), 1, 'and one on what a claim writes the claimed one');
+RESET enable_seqscan;
+RESET enable_indexscan;
+SELECT ok(job_queue.complete(:indexed, :indexed_token), 'it completes');
+DROP INDEX job_queue.direct_gin, job_queue.direct_brin, job_queue.direct_hash, job_queue.direct_expression, job_queue.direct_partial;
+SELECT is((SELECT count(*)::int FROM job_queue.claim('direct', 10)), 2, 'and without these indexes everything goes on');
+
 -- TRUNCATE, VACUUM FULL, CLUSTER, REINDEX: others go on.
 SELECT job_queue.enqueue('direct', to_jsonb(n), priority => n % 2) FROM generate_series(1, 50) n \g /dev/null
 DELETE FROM job_queue.job WHERE queue_id = :queue_id AND state = 'w' AND (payload #>> '{}')::int % 5 = 0;
@@ -113,6 +136,17 @@ SELECT is_empty($$SELECT * FROM job_queue.claim('direct', 100)$$, 'after TRUNCAT
 SELECT throws_ok(format('SELECT job_queue.complete(%s, %s)', :job_id, :lease_token), 'JQ001', NULL, 'nor to complete');
 SELECT job_queue.enqueue('direct', '"new"') \g /dev/null
 SELECT is((SELECT payload FROM job_queue.claim('direct', 100)), '"new"', 'and new jobs come as ever');
+
+-- Leases of jobs that are gone are in nobody's way.
+SELECT job_queue.create_queue('direct leases', lease => '5 min', backoff_base => '0', backoff_jitter => 0) \gset
+SELECT count(*) FROM job_queue.enqueue_many('direct leases', array_fill('{}'::jsonb, '{3000}')) \g /dev/null
+SELECT count(job_queue.report_progress(job_id, lease_token, 50)) FROM job_queue.claim('direct leases', 3000) \g /dev/null
+TRUNCATE job_queue.job;
+SELECT count(*) FROM job_queue.enqueue_many('direct leases', array_fill('{}'::jsonb, '{20}')) \g /dev/null
+SELECT count(*) FROM job_queue.claim('direct leases', 20) \g /dev/null
+SELECT job_queue.advance_clock('6 min') \g /dev/null
+SELECT pg_temp.wait_until($$SELECT count(*) = 20 FROM job_queue.jobs WHERE queue = 'direct leases' AND status = 'ready'$$) \g /dev/null
+SELECT pass('after TRUNCATE under 3000 leases the next twenty are recovered');
 
 SELECT is(job_queue.drop_queue(name, force => true), true, 'cleaned up: ' || name)
   FROM job_queue.queues WHERE name LIKE 'direct%';
