@@ -263,7 +263,7 @@ stop_server() {
 	pid=$(head -n 1 "$data/postmaster.pid")
 	[ "$(readlink "/proc/$pid/cwd")" = "$data" ] || return 0
 	limited 60 "$pg_bin/pg_ctl" -D "$data" -m immediate -w -t 30 stop >/dev/null 2>&1 ||
-		as_root kill -KILL "$pid" 2>/dev/null
+		kill -KILL "$pid" 2>/dev/null
 }
 
 # Also those that a test left behind.
@@ -272,6 +272,19 @@ stop_servers() {
 
 	find "$work" -name postmaster.pid 2>/dev/null | while read -r file; do
 		stop_server "${file%/*}"
+	done
+}
+
+# Clients that a test left behind, when it broke off.  Whatever we run has the
+# scratch folder for a home.
+kill_clients() {
+	local environment
+
+	for environment in /proc/[0-9]*/environ; do
+		if grep -zqxF "HOME=$work" "$environment" 2>/dev/null; then
+			environment=${environment#/proc/}
+			kill -KILL "${environment%/environ}" 2>/dev/null
+		fi
 	done
 }
 
@@ -289,10 +302,12 @@ clean_up() {
 	allow_services
 	if [ -n "$work" ]; then
 		stop_servers
+		kill_clients
 		if [ -n "${JQ_KEEP:-}" ]; then
 			echo "kept: $work"
 		else
-			rm -rf --one-file-system "$work"
+			rm -rf --one-file-system "$work" 2>/dev/null ||
+				{ sleep 1; rm -rf --one-file-system "$work"; }
 		fi
 	fi
 	exit "$status"

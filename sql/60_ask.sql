@@ -43,7 +43,8 @@ SELECT j.id AS job_id,
 	j.started_at,
 	NULL::timestamptz AS finished_at,
 	CASE WHEN j.state = 'r' THEN
-		job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at, j.started_at)
+		job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at,
+			coalesce(j.lease_expires_at - j.lease, j.started_at))
 	END AS lease_expires_at,
 	job_queue.clock() - j.started_at AS run_time,
 	(j.xmin::text::bigint << 21) + least(coalesce(live.version, 0), 2097151) AS version,

@@ -75,7 +75,8 @@ BEGIN
 	END IF;
 
 	-- From here on its worker is refused, unless the lease is valid after all.
-	lease_end := job_queue._end_lease(j.id, j.lease_token, j.lease_expires_at, j.started_at);
+	lease_end := job_queue._end_lease(j.id, j.lease_token, j.lease_expires_at,
+			coalesce(j.lease_expires_at - j.lease, j.started_at));
 	IF lease_end IS NULL THEN
 		RETURN NULL;
 	END IF;
@@ -124,7 +125,8 @@ BEGIN
 		SELECT j.id, j.lease_token
 		  FROM job_queue.job j
 		 WHERE j.state = 'r'
-		   AND job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at, j.started_at)
+		   AND job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at,
+			coalesce(j.lease_expires_at - j.lease, j.started_at))
 			   <= (SELECT job_queue.clock())
 		 ORDER BY j.id
 	LOOP

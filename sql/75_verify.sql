@@ -227,7 +227,8 @@ BEGIN
 	SELECT 'lease_end', format('job %s', j.id), 'is running, but its lease has no end'
 	  FROM job_queue.job j
 	 WHERE j.state = 'r'
-	   AND job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at, j.started_at) IS NULL;
+	   AND job_queue._effective_lease_end(j.id, j.lease_token, j.lease_expires_at,
+			coalesce(j.lease_expires_at - j.lease, j.started_at)) IS NULL;
 
 	-- With one snapshot for all looks there is nothing to compare.
 	IF current_setting('transaction_isolation') <> 'read committed' THEN

@@ -374,13 +374,17 @@ claim_all(ClaimState *state)
 static void
 require_slot(JqQueue *queue)
 {
-	if (!jq_queue_open_index(queue))
+	bool made;
+
+	if (!jq_queue_open_index(queue, &made))
 		ereport(ERROR,
 				errcode(JQ_ERRCODE_NO_SHARED_MEMORY),
 				errmsg("no shared memory for queue \"%s\"", queue->name),
 				errdetail("%d queues are in use.", jq_max_queues),
 				errhint("Raise \"job_queue.max_queues\" and restart the "
 						"server; the waiting jobs are kept."));
+	if (made)
+		jq_xact_owe_opened(&queue->ready);
 }
 
 /* Claim into the prepared result. */

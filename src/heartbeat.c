@@ -185,13 +185,28 @@ prolong_row(const JqLease *lease, const JqProgress *progress)
 	jq_due_unlisted_lease(jq_database_index(), lease->expires_at);
 }
 
+/* Enter a lease that runs, or prolong it in its row, which is locked. */
+static Status
+take_up_lease(const JqLease *lease, TimestampTz now, int64 lease_us,
+			  const JqProgress *progress)
+{
+	bool replaced;
+
+	if (!jq_lease_enter(lease, &replaced))
+		prolong_row(lease, progress);
+	else if (jq_lease_beat(
+				 lease->job_id, lease->token, now, lease_us, progress) ==
+			 JQ_BEAT_ENDING)
+		return STATUS_LOST;
+	return lease->cancel_requested ? STATUS_CANCEL_REQUESTED : STATUS_HELD;
+}
+
 /* A sign of life for a lease without an entry. */
 static Status
 take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 {
 	TimestampTz now = jq_now();
 	Status status = STATUS_LOST;
-	bool replaced;
 
 	PreventCommandIfReadOnly("job_queue.heartbeat()");
 	SPI_connect();
@@ -199,17 +214,11 @@ take_up(int64 job_id, int64 token, int64 lease_us, const JqProgress *progress)
 	{
 		JqLease lease = lease_of_row(job_id, token);
 
-		status = lease.cancel_requested ? STATUS_CANCEL_REQUESTED : STATUS_HELD;
 		lease.beat_at = now;
 		lease.expires_at = jq_retry_lease_end(
 			now, lease_us > 0 ? lease_us : lease.lease_us, lease.deadline);
-		if (lease.deadline <= now)
-			status = STATUS_LOST;
-		else if (!jq_lease_enter(&lease, &replaced))
-			prolong_row(&lease, progress);
-		else if (jq_lease_beat(job_id, token, now, lease_us, progress) ==
-				 JQ_BEAT_ENDING)
-			status = STATUS_LOST;
+		if (lease.deadline > now)
+			status = take_up_lease(&lease, now, lease_us, progress);
 	}
 	SPI_finish();
 	return status;

@@ -28,6 +28,7 @@
 #include "utils/timestamp.h"
 
 #include "bgw.h"
+#include "clock.h"
 #include "compat.h"
 #include "database.h"
 #include "fault.h"
@@ -465,6 +466,9 @@ job_queue_launcher_main(Datum arg)
 		TopMemoryContext, "job_queue look", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(look_context);
 	wait_event = WaitEventExtensionNew("JobQueueLauncher");
+
+	/* Recovery is over: from now on leases that nobody remembers count. */
+	(void) jq_clock_epoch();
 
 	for (;;)
 	{

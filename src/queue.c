@@ -225,13 +225,14 @@ jq_queue_forget_cache(void)
 }
 
 bool
-jq_queue_open_index(JqQueue *queue)
+jq_queue_open_index(JqQueue *queue, bool *made)
 {
 	QueueByName *named;
 
+	*made = false;
 	if (queue->ready.slot != JQ_NO_SLOT)
 		return true;
-	if (!jq_ready_open(&queue->ready))
+	if (!jq_ready_open(&queue->ready, made))
 		return false;
 
 	/* Next time it is known where it is. */

@@ -32,10 +32,10 @@ extern bool jq_queue_find_by_id(int32 id, JqQueue *queue);
 extern void jq_queue_forget_cache(void);
 
 /*
- * Find or make the ready index of a queue.  False if there is no room for
- * it, in shared memory that must be there.
+ * Find or make (*made) the ready index of a queue.  False if there is no room
+ * for it, in shared memory that must be there.
  */
-extern bool jq_queue_open_index(JqQueue *queue);
+extern bool jq_queue_open_index(JqQueue *queue, bool *made);
 
 /* The same as jq_queue_find, with error JQ003 if there is none. */
 extern void jq_queue_get(const text *name, JqQueue *queue);

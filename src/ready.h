@@ -60,8 +60,8 @@ extern Size jq_ready_shmem_size(void);
 extern int jq_ready_num_locks(void);
 extern void jq_ready_shmem_init(LWLockPadded *locks, bool found);
 
-/* Find the slot of a queue, or take one.  False if all slots are taken. */
-extern bool jq_ready_open(JqReadyRef *ref);
+/* Find the slot of a queue, or take one (*taken).  False if all are in use. */
+extern bool jq_ready_open(JqReadyRef *ref, bool *taken);
 
 /*
  * At commit: these jobs can be claimed, after the others of their priority, or

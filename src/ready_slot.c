@@ -160,11 +160,12 @@ jq_ready_slot_reset(JqReadySlot *slot, RelFileNumber file)
 }
 
 bool
-jq_ready_open(JqReadyRef *ref)
+jq_ready_open(JqReadyRef *ref, bool *taken)
 {
 	JqReadySlot *slot = jq_ready_slot_lock(ref);
 	int i;
 
+	*taken = false;
 	if (slot != NULL)
 	{
 		LWLockRelease(SLOT_LOCK(slot));
@@ -177,6 +178,7 @@ jq_ready_open(JqReadyRef *ref)
 	{
 		int *bucket = bucket_of(&ref->key);
 
+		*taken = true;
 		i = directory->free;
 		slot = &slots[i];
 		LWLockAcquire(SLOT_LOCK(slot), LW_EXCLUSIVE);

@@ -53,17 +53,17 @@
 
 /*
  * The end of a lease without an entry: as the row has it, or, after a
- * restart, as if it had been taken when the server started.
+ * restart, as if it had been taken, or last prolonged, when the server started.
  */
 static TimestampTz
-end_without_entry(TimestampTz row_end, TimestampTz started_at)
+end_without_entry(TimestampTz row_end, TimestampTz begun_at)
 {
 	TimestampTz epoch = jq_clock_epoch();
 
 	if (TIMESTAMP_NOT_FINITE(epoch) || TIMESTAMP_NOT_FINITE(row_end) ||
-		TIMESTAMP_NOT_FINITE(started_at))
+		TIMESTAMP_NOT_FINITE(begun_at))
 		return row_end;
-	return Max(row_end, epoch + (row_end - started_at));
+	return Max(row_end, epoch + (row_end - begun_at));
 }
 
 /* The timeout of a job's attempts in microseconds; 0: none. */
@@ -111,9 +111,9 @@ lease_in_slot(TupleTableSlot *slot)
 		.cancel_requested = DatumGetBool(
 			slot_getattr(slot, Anum_job_cancel_requested, &isnull)),
 		.lease_us = lease_us(slot, started_at, row_end),
-		.expires_at = end_without_entry(row_end, started_at),
 	};
 
+	lease.expires_at = end_without_entry(row_end, row_end - lease.lease_us);
 	timeout_us = job_timeout_us(slot, lease.queue_id);
 	lease.deadline = timeout_us > 0 ? started_at + timeout_us : DT_NOEND;
 	lease.expires_at = Min(lease.expires_at, lease.deadline);

@@ -28,6 +28,7 @@
 #include "shmem.h"
 #include "store.h"
 #include "wait.h"
+#include "xact.h"
 
 /* Inside a transaction block waiting holds back vacuum, so not for long. */
 #define MAX_ATOMIC_US (5 * USECS_PER_SEC)
@@ -99,15 +100,18 @@ look(const text *name, JqReadyRef *ready)
 	{
 		JqJobTable table;
 		RelFileNumber file;
+		bool made;
 
 		CHECK_FOR_INTERRUPTS();
 		read_queue(name, &queue);
-		if (!jq_queue_open_index(&queue))
+		if (!jq_queue_open_index(&queue, &made))
 			ereport(ERROR,
 					errcode(JQ_ERRCODE_NO_SHARED_MEMORY),
 					errmsg("no shared memory for queue \"%s\"", queue.name),
 					errhint("Raise \"job_queue.max_queues\" and restart the "
 							"server; the waiting jobs are kept."));
+		if (made)
+			jq_xact_owe_opened(&queue.ready);
 		table = jq_store_open();
 		file = jq_relation_file(table.rel);
 		if (!queue.paused)

@@ -51,6 +51,7 @@ typedef enum DebtKind
 	DEBT_SPARE,		/* commit, abort: spare lease */
 	DEBT_UNLISTED,	/* commit: a lease without an entry ends at time */
 	DEBT_WAKE,		/* commit: wake all waiters of the database */
+	DEBT_OPENED,	/* abort: free the queue's slot */
 	DEBT_FORGET,	/* commit: free the queue's slot */
 	DEBT_RECHECK,	/* commit: the worker looks whether it is needed */
 } DebtKind;
@@ -242,6 +243,12 @@ jq_xact_owe_wake(void)
 }
 
 void
+jq_xact_owe_opened(const JqReadyRef *ref)
+{
+	owe(DEBT_OPENED)->ref = *ref;
+}
+
+void
 jq_xact_owe_forget(const JqReadyRef *ref)
 {
 	owe(DEBT_FORGET)->ref = *ref;
@@ -369,6 +376,7 @@ settle(Debt *debt, int max)
 			break;
 		case DEBT_POPPED:
 		case DEBT_UNDO_BACK:
+		case DEBT_OPENED:
 			break;
 	}
 	return 1;
@@ -401,6 +409,9 @@ undo(Debt *debt)
 			break;
 		case DEBT_UNDO_BACK:
 			move_back(debt);
+			break;
+		case DEBT_OPENED:
+			jq_ready_forget(&debt->ref.key);
 			break;
 		case DEBT_SPARE:
 			jq_lease_spare(debt->entry.job_id, debt->u.token);

@@ -59,6 +59,12 @@ extern void jq_xact_owe_unlisted(TimestampTz expires_at);
 /* Queues' settings changed.  Commit: have all waiters look again. */
 extern void jq_xact_owe_wake(void);
 
+/*
+ * A queue's slot was taken.  Abort: free it, for the queue itself may be undone;
+ * if it is not, the next claim makes it again.
+ */
+extern void jq_xact_owe_opened(const JqReadyRef *ref);
+
 /* A queue is dropped.  Commit: free its slot. */
 extern void jq_xact_owe_forget(const JqReadyRef *ref);
 

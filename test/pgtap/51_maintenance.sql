@@ -95,5 +95,30 @@ SELECT pg_temp.broken(format(damage, :job_id), what)
 SELECT is_empty('SELECT * FROM job_queue.verify()', 'and nothing when the damage is undone');
 SELECT is((SELECT count(*)::int FROM job_queue.claim('maintenance')), 1, 'the job is unharmed');
 
+SELECT job_queue.purge_queue('maintenance') \g /dev/null
+
+-- Finished jobs stay for the retention of their queue, and go with all they had.
+SELECT job_queue.create_queue('maintenance short', retention => '2 days') \gset
+SELECT job_queue.enqueue_jobs('[{"queue": "maintenance"}, {"queue": "maintenance short"}, {"queue": "maintenance short"}]') \g /dev/null
+SELECT job_queue.attach_resource(c.job_id, c.lease_token, 'file:///x'),
+	job_queue.checkpoint(c.job_id, c.lease_token, 's'), job_queue.fail(c.job_id, c.lease_token, 'x', retryable => false)
+  FROM job_queue.claim('maintenance short') c \g /dev/null
+SELECT job_queue.checkpoint(c.job_id, c.lease_token, 's'), job_queue.fail(c.job_id, c.lease_token, 'x', retryable => false)
+  FROM (VALUES ('maintenance'), ('maintenance short')) q(name), job_queue.claim(q.name) c \g /dev/null
+SELECT is((SELECT count(*)::int FROM job_queue.history(queue => 'maintenance short')), 2, 'two jobs are finished here');
+SELECT job_queue.advance_clock('47 h') \g /dev/null
+SELECT job_queue.run_maintenance() \g /dev/null
+SELECT is((SELECT count(*)::int FROM job_queue.history(queue => 'maintenance short')), 2, 'they are there after 47 hours');
+SELECT is_empty($$SELECT * FROM job_queue.cleanup('maintenance short')$$, 'and not to be cleaned up');
+SELECT job_queue.advance_clock('2 h') \g /dev/null
+SELECT job_queue.run_maintenance() \g /dev/null
+SELECT is((SELECT count(*)::int FROM job_queue.history(queue => 'maintenance short')), 1, 'after two days only the one with a resource is');
+SELECT is((SELECT count(*)::int FROM job_queue.history(queue => 'maintenance')
+			WHERE finished_at > job_queue.clock() - interval '3 days' AND status = 'failed'), 1, 'another queue keeps its own');
+SELECT is_empty('SELECT * FROM job_queue.verify()', 'nothing is left of what went');
+SELECT ok((SELECT sum(deleted) FROM job_queue.cleanup('maintenance', older_than => '0 s')) > 0, 'cleanup deletes sooner when asked');
+SELECT is_empty($$SELECT * FROM job_queue.history(queue => 'maintenance')$$, 'everything then');
+
+SELECT is(job_queue.drop_queue('maintenance short', force => true), true, 'cleaned up');
 SELECT is(job_queue.drop_queue('maintenance', force => true), true, 'cleaned up');
 SELECT * FROM finish();

@@ -1,5 +1,6 @@
 -- Everything here works with and without the library in
 -- shared_preload_libraries.
+\set SHOW_CONTEXT never
 
 -- A queue is made by the first job, or before it.
 SELECT job_queue.create_queue('mail', max_attempts => 5);

@@ -28,18 +28,24 @@ my ($running, $token) = split /\|/,
 $primary->safe_psql('postgres', qq{
 	SELECT job_queue.complete($done, $done_token, '"done"');
 	SELECT job_queue.checkpoint($running, $token, 's', '1', 10)});
+# By its row the lease of this one ended long ago: heartbeats are not in it.
+my ($alive, $alive_token) = split /\|/, (split /\n/, $primary->safe_psql('postgres', q{
+	SELECT FROM job_queue.advance_clock('-1 h');
+	SELECT FROM job_queue.create_queue('alive', lease => '6 s');
+	SELECT FROM job_queue.enqueue('alive');
+	SELECT job_id, lease_token FROM job_queue.claim('alive')}))[-1];
 $primary->wait_for_catchup($standby);
 
 # Questions
-is( $standby->safe_psql('postgres', q{SELECT payload, status FROM job_queue.jobs ORDER BY job_id}),
+is( $standby->safe_psql('postgres', q{SELECT payload, status FROM job_queue.jobs WHERE queue = 'q' ORDER BY job_id}),
 	"1|completed\n2|running\n3|ready\n4|ready\n5|ready\n\"later\"|scheduled", 'view jobs');
-is($standby->safe_psql('postgres', q{SELECT ready, scheduled, running FROM job_queue.queues}), '3|1|1', 'view queues');
+is($standby->safe_psql('postgres', q{SELECT ready, scheduled, running FROM job_queue.queues WHERE name = 'q'}), '3|1|1', 'view queues');
 is($standby->safe_psql('postgres', "SELECT result FROM job_queue.get_job($done)"), '"done"', 'get_job');
 is($standby->safe_psql('postgres', "SELECT job_queue.get_checkpoint($running, 's')"), '1', 'get_checkpoint');
 is($standby->safe_psql('postgres', q{SELECT count(*) FROM job_queue.history(queue => 'q')}), '1', 'history');
 is($standby->safe_psql('postgres', "SELECT job_queue.is_job_stale($running)"), 'f', 'is_job_stale');
 is($standby->safe_psql('postgres', "SELECT count(*) FROM job_queue.$_->[0]"), $_->[1], "view $_->[0]")
-  foreach [ 'running_jobs', 1 ], [ 'stalled_jobs', 0 ], [ 'attempts', 0 ], [ 'stages', 1 ];
+  foreach [ 'running_jobs', 2 ], [ 'stalled_jobs', 0 ], [ 'attempts', 0 ], [ 'stages', 1 ];
 is($standby->safe_psql('postgres', 'SELECT * FROM job_queue.verify()'), '', 'verify');
 
 # Work
@@ -87,11 +93,15 @@ $primary->safe_psql('postgres', "SELECT job_queue.complete($running, $token, '\"
 $primary->stop('immediate');
 $standby->append_conf('postgresql.conf', "primary_conninfo = ''");
 $standby->start;
+ok( $standby->poll_query_until('postgres', q{SELECT pg_postmaster_start_time() < clock_timestamp() - interval '7 s'}),
+	'the standby is up for longer than the lease of who is still alive');
 $standby->promote;
 
 ok( $standby->poll_query_until('postgres', q{
 		SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'job_queue maintenance'}),
 	'a promoted standby starts its workers');
+is($standby->safe_psql('postgres', "SELECT job_queue.run_maintenance() IS NULL, job_queue.heartbeat($alive, $alive_token)"),
+	'f|held', 'leases count from the promotion, so nobody who is alive is robbed');
 is($standby->safe_psql('postgres', "SELECT status FROM job_queue.get_job($running)"),
 	'running', 'a completion that was not heard of has not happened');
 is($standby->safe_psql('postgres', "SELECT job_queue.heartbeat($running, $token)"),
