@@ -128,6 +128,15 @@ jq_ready_move_back(JqReadyRef *ref, JqPosition position)
 	jq_ready_slot_unlock(slot);
 }
 
+/* A queue's slot was freed under us: take another, to be filled by a scan. */
+static bool
+reopen(JqReadyRef *ref)
+{
+	bool taken;
+
+	return jq_ready_open(ref, &taken);
+}
+
 /* What a claimer that wanted more than it got should do. */
 static JqPopVerdict
 verdict(const JqReadySlot *slot, bool satisfied)
@@ -149,7 +158,7 @@ jq_ready_pop(JqReadyRef *ref, RelFileNumber file, JqReadyEntry *entries,
 
 	*n = 0;
 	if (slot == NULL)
-		return JQ_POP_EMPTY;
+		return reopen(ref) ? JQ_POP_REFILL : JQ_POP_EMPTY;
 	use_file(slot, file);
 	*n = jq_lanes_take(&slot->lanes, entries, max);
 	answer = verdict(slot, *n == max);
@@ -260,7 +269,10 @@ jq_ready_wait_begin(JqReadyRef *ref, RelFileNumber file, bool paused)
 	JqWait answer = JQ_WAIT_IN_LINE;
 
 	if (slot == NULL)
+	{
+		(void) reopen(ref);
 		return JQ_WAIT_REFILL;
+	}
 	use_file(slot, file);
 	if (!paused && slot->lanes.nentries > 0)
 		answer = JQ_WAIT_AVAILABLE;

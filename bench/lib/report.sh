@@ -15,7 +15,7 @@ machine() {
 	printf '%s cores, %s, %s, %s, Linux %s\n' "$(nproc)" \
 		"$(awk -F ': *' '/^model name/ { print $2; exit }' /proc/cpuinfo)" \
 		"$(awk '/^MemTotal/ { printf "%.0f GB of memory", $2 / 1048576 }' /proc/meminfo)" \
-		"$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" "$(uname -r)"
+		"$(sed -n 's/^PRETTY_NAME="\(.*\)"/\1/p' /etc/os-release)" "$(uname -r | grep -oE "^[0-9]+\.[0-9]+")"
 }
 
 # Those that were set, and those that the figures hang on.
