@@ -92,7 +92,10 @@ jq_due_arrive(int database_index, TimestampTz run_at)
 		return true;
 	SpinLockAcquire(&dues[database_index].mutex);
 	due = run_at <= Max(dues[database_index].horizon, now);
-	if (!due)
+	if (due) /* for claims too, even if the clock is set back */
+		dues[database_index].horizon =
+			Max(dues[database_index].horizon, run_at);
+	else
 		dues[database_index].arrived =
 			Min(dues[database_index].arrived, run_at);
 	dues[database_index].next =

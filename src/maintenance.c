@@ -49,7 +49,7 @@ typedef struct JqStep
 	const char *name;
 	const char *fault;
 	TimestampTz (*run)(void);
-	bool on_wake;	  /* run whenever the worker is woken */
+	bool always;	  /* in every round: cheap if there is nothing to do */
 	TimestampTz next; /* else at this time; the extension's clock */
 	int failures;	  /* in a row */
 	int sqlerrcode;	  /* of the last one */
@@ -67,19 +67,19 @@ static JqStep steps[] = {
 		.name = "making due jobs ready",
 		.fault = "maintenance-due",
 		.run = jq_due_run,
-		.on_wake = true,
+		.always = true,
 	},
 	{
 		.name = "recovering stalled jobs",
 		.fault = "maintenance-reap",
 		.run = jq_reap_run,
-		.on_wake = true,
+		.always = true,
 	},
 	{
 		.name = "saving progress",
 		.fault = "maintenance-flush",
 		.run = jq_flush_run,
-		.on_wake = true,
+		.always = true,
 	},
 	{
 		.name = "housekeeping",
@@ -212,9 +212,9 @@ run_step(JqStep *step)
 }
 
 static bool
-is_due(const JqStep *step, TimestampTz now, bool woken)
+is_due(const JqStep *step, TimestampTz now)
 {
-	return step->next <= now || (woken && step->on_wake && step->failures == 0);
+	return step->next <= now || (step->always && step->failures == 0);
 }
 
 /* Exit if nobody wants us here.  Status 0: it is no failure. */
@@ -246,7 +246,7 @@ report_health(void)
  * A round: run what is due.  Returns when the next step is.
  */
 static TimestampTz
-tick(bool woken)
+tick(void)
 {
 	static TimestampTz last = DT_NOBEGIN;
 	TimestampTz now = jq_now();
@@ -261,7 +261,7 @@ tick(bool woken)
 	{
 		JqStep *step = &steps[i];
 
-		if (is_due(step, now, woken) || clock_went_back)
+		if (is_due(step, now) || clock_went_back)
 			run_step(step);
 		leave_if_unwanted();
 		next = Min(next, step->next);
@@ -295,7 +295,6 @@ job_queue_maintenance_main(Datum arg)
 {
 	Oid database = DatumGetObjectId(arg);
 	uint32 wait_event;
-	bool woken = true;
 
 	jq_bgw_signals();
 	if (!jq_database_attach(database))
@@ -317,11 +316,11 @@ job_queue_maintenance_main(Datum arg)
 		TimestampTz next;
 
 		MemoryContextSwitchTo(tick_context);
-		next = tick(woken);
+		next = tick();
 		MemoryContextReset(tick_context);
 
 		jq_database_plan_wake(next);
-		woken = jq_bgw_sleep(nap_ms(next), wait_event);
+		(void) jq_bgw_sleep(nap_ms(next), wait_event);
 		jq_database_plan_wake(DT_NOEND);
 	}
 }

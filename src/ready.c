@@ -20,6 +20,7 @@
 /* The scan that this process is in, if any. */
 static bool scan_active = false;
 static JqReadyRef scan_ref;
+static uint32 scan_number;
 
 /* The line that this process is in, if any. */
 static bool in_line = false;
@@ -187,10 +188,18 @@ jq_ready_scan_begin(JqReadyRef *ref, RelFileNumber file, JqPosition *from)
 	slot->scan_from = slot->position;
 	slot->low = JQ_POSITION_END;
 	scan_active = true;
+	scan_number = ++slot->scan_number;
 	scan_ref = *ref;
 	*from = slot->position;
 	jq_ready_slot_unlock(slot);
 	return true;
+}
+
+/* Not if the slot was freed meanwhile, and taken again. */
+static bool
+is_my_scan(const JqReadySlot *slot)
+{
+	return slot->scanning && slot->scan_number == scan_number;
 }
 
 bool
@@ -201,7 +210,7 @@ jq_ready_scan_add(const JqReadyEntry *entry)
 
 	if (slot == NULL)
 		return false;
-	added = jq_lanes_add(&slot->lanes, entry, false);
+	added = is_my_scan(slot) && jq_lanes_add(&slot->lanes, entry, false);
 	jq_ready_slot_unlock(slot);
 	return added;
 }
@@ -215,6 +224,11 @@ jq_ready_scan_end(JqPosition end)
 	scan_active = false;
 	if (slot == NULL)
 		return;
+	if (!is_my_scan(slot))
+	{
+		jq_ready_slot_unlock(slot);
+		return;
+	}
 	slot->position = jq_position_min(slot->low, end);
 	slot->complete = slot->position.priority == PG_INT32_MAX;
 	slot->scanning = false;

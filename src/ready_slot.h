@@ -21,6 +21,7 @@ typedef struct JqReadySlot
 	/* Protected by the slot's lock, from here on. */
 	RelFileNumber file; /* of the TIDs; InvalidRelFileNumber: none yet */
 	bool complete;		/* the index has, or is owed, all that is ready */
+	uint32 scan_number; /* of the latest scan: only its own process ends it */
 	bool scanning;		/* a process scans the table for more */
 	JqPosition
 		position; /* if not complete: the table may have more from here */

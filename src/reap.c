@@ -191,9 +191,13 @@ recover_unlisted(int database)
 	};
 	int64 recovered;
 	TimestampTz begun = GetCurrentTimestamp();
+	int64 took_us;
+	bool ended;
 
 	jq_bgw_begin("looking for running jobs");
-	if (list_leases(database))
+	ended = list_leases(database);
+	took_us = GetCurrentTimestamp() - begun;
+	if (ended)
 	{
 		/* Until all are recovered: some may be locked, or this may fail. */
 		jq_due_unlisted_lease(database, jq_now() + RETRY_US);
@@ -202,7 +206,7 @@ recover_unlisted(int database)
 	}
 	jq_bgw_commit();
 
-	return Max(LOOK_INTERVAL_US, LOOK_SHARE * (GetCurrentTimestamp() - begun));
+	return Max(LOOK_INTERVAL_US, LOOK_SHARE * took_us);
 }
 
 /* Recover some jobs.  Returns whether there may be more; *left: not done. */

@@ -385,6 +385,10 @@ settle(Debt *debt, int max)
 static void
 settle_all(void)
 {
+	/* First, lest a lease be spared, and prolonged, that has just ended. */
+	for (int i = 0; i < ndebts; i++)
+		if (debts[i].kind == DEBT_LEASE_END)
+			(void) settle(&debts[i], 1);
 	for (int i = 0; i < ndebts;)
 		i += settle(&debts[i], ndebts - i);
 }

@@ -76,7 +76,7 @@ INSERT INTO verb VALUES ('job_queue.heartbeat(%s, %s)'), ('job_queue.report_prog
 	('job_queue.begin_stage(%s, %s, ''s'')'), ('job_queue.checkpoint(%s, %s, ''s'')'),
 	('job_queue.complete(%s, %s)'), ('job_queue.fail(%s, %s, ''x'')'),
 	('job_queue.snooze(%s, %s, ''1 s'')'), ('job_queue.release(%s, %s)'),
-	('job_queue.assert_lease(%s, %s)');
+	('job_queue.assert_lease(%s, %s)'), ('job_queue.attach_resource(%s, %s, ''file:///x'')');
 SELECT job_queue.enqueue('lease', priority => -1) AS finished \gset
 SELECT lease_token AS finished_token FROM job_queue.claim('lease') \gset
 SELECT job_queue.complete(:finished, :finished_token) \g /dev/null
