@@ -172,7 +172,7 @@ CREATE TABLE job_queue.job_history (
 COMMENT ON TABLE job_queue.job_history IS
 	'Finished jobs: completed (c), failed (f), cancelled (x).';
 
--- Where finished jobs go on a day that has no partition; maintenance moves them.
+-- Where finished jobs go on a day that has no partition; there they stay.
 CREATE TABLE job_queue.job_history_default
 	PARTITION OF job_queue.job_history DEFAULT USING heap;
 COMMENT ON TABLE job_queue.job_history_default IS

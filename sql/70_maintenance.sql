@@ -282,20 +282,18 @@ RETURNS SETOF date
 LANGUAGE sql STABLE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-	WITH wanted AS (
-		SELECT (job_queue.clock() AT TIME ZONE 'UTC')::date + ahead AS day
-		  FROM generate_series(0, job_queue._partition_ahead()) ahead
-		UNION
-		SELECT (d.finished_at AT TIME ZONE 'UTC')::date FROM job_queue.job_history_default d
-	)
 	SELECT w.day
-	  FROM wanted w
+	  FROM (SELECT (job_queue.clock() AT TIME ZONE 'UTC')::date + ahead AS day
+			  FROM generate_series(0, job_queue._partition_ahead()) ahead) w
 	 WHERE to_regclass('job_queue.' || job_queue._history_partition(w.day)) IS NULL
 	   AND EXISTS (SELECT FROM job_queue.queue)
+	   -- Moved rows would be invisible to who planned before the partition was there.
+	   AND NOT EXISTS (SELECT FROM job_queue.job_history_default d
+						WHERE (d.finished_at AT TIME ZONE 'UTC')::date = w.day)
 	 ORDER BY w.day
 $$;
 COMMENT ON FUNCTION job_queue._days_without_partition() IS
-	'Internal: days that should have a partition of job_history and have none.';
+	'Internal: days that should have a partition of job_history, have none, and have no jobs in the default one.';
 
 CREATE FUNCTION job_queue._create_history_partition(day date)
 RETURNS void
@@ -322,15 +320,12 @@ BEGIN
 	EXECUTE format('CREATE INDEX %I ON job_queue.%I (finished_at) WHERE error_message IS NOT NULL',
 		partition || '_error_idx', partition);
 
-	EXECUTE format('WITH moved AS (DELETE FROM job_queue.job_history_default'
-		' WHERE finished_at >= %L AND finished_at < %L RETURNING *)'
-		' INSERT INTO job_queue.%I SELECT * FROM moved', first_instant, next_instant, partition);
 	EXECUTE format('ALTER TABLE job_queue.job_history ATTACH PARTITION job_queue.%I FOR VALUES FROM (%L) TO (%L)',
 		partition, first_instant, next_instant);
 END
 $$;
 COMMENT ON FUNCTION job_queue._create_history_partition(date) IS
-	'Internal: makes the partition of a day and moves the jobs of that day from the default one.';
+	'Internal: makes the partition of a day.';
 
 CREATE FUNCTION job_queue.ensure_history_partitions()
 RETURNS int
@@ -361,7 +356,7 @@ END
 $$;
 COMMENT ON FUNCTION job_queue.ensure_history_partitions() IS
 	'Makes the partitions of job_history for today (UTC) and the next job_queue.history_partition_ahead (7) days, '
-	'and for the days of jobs in the default partition, which are moved; returns how many it made.  55P03 if '
+	'but for days that have jobs in the default partition already; returns how many it made.  55P03 if '
 	'the history cannot be locked within half a second: try again.  The worker does it by itself.';
 
 CREATE FUNCTION job_queue._drop_partition_if_empty(partition regclass)
